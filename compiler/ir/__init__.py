@@ -1,0 +1,1 @@
+"""The typed layer graph: types, ops, text form."""

@@ -1,0 +1,1 @@
+"""The spec language: source text with spans, schema, diagnostics, elaboration."""

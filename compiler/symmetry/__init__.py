@@ -1,0 +1,1 @@
+"""Groups, representations, irreps and units, in plain Python."""

@@ -1,0 +1,1 @@
+"""equic: declarative specs in, symmetry- and physics-constrained torch models out."""

@@ -1,0 +1,1 @@
+"""Claims measured on a model or on an exported file."""

@@ -1,0 +1,1 @@
+"""Frames, labels, splits, statistics, batches."""

@@ -1,0 +1,1 @@
+"""Steppers for phase-space models."""

@@ -1,0 +1,1 @@
+"""One torch module per kind of plan step."""

@@ -1,0 +1,1 @@
+"""Neighbour lists and the inputs of a model."""

@@ -1,0 +1,1 @@
+"""Constants of the rotation group: Wigner 3j, spherical harmonics, symmetric couplings."""

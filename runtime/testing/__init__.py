@@ -1,0 +1,1 @@
+"""Random plans, inputs and group elements for tests."""

@@ -1,0 +1,1 @@
+"""Search over the fields that a spec marks, through Optuna."""

@@ -1,0 +1,1 @@
+"""Presets, ready specs and the JSON schema of the spec language, as package data."""

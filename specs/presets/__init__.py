@@ -1,0 +1,1 @@
+"""One level-2 spec file per architecture."""
