@@ -1,0 +1,245 @@
+"""The plan: what the compiler hands to the runtime, as plain data.
+
+A plan is a straight-line program. Its steps run in order, each one layer on the values of earlier steps;
+`outputs` names the steps that users see. Beside the program it carries what was claimed about it, where the
+data lies and how to train, so that an artifact needs nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from .errors import ArtifactError
+
+PLAN_VERSION = 1
+
+_SYSTEM_KEYS = {
+    "atoms": {"species", "cutoff", "periodic_stress"},
+    "phase_space": {"coordinates", "dim", "integrator", "separable", "structure", "masses"},
+}
+_TRAIN_KEYS = {
+    "epochs",
+    "batch",
+    "learning_rate",
+    "weight_decay",
+    "optimizer",
+    "schedule",
+    "ema",
+    "seed",
+    "precision",
+    "clip",
+    "loss",
+    "patience",
+}
+_DATA_KEYS = {"sets", "isolated_atoms", "seed"}
+_EXPORT_KEYS = {"targets", "dtype"}
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One line of the program: `name = layer(*inputs; params)`.
+
+    `index` is the set that the value lives on (node, edge, system, ...), `rep` how it transforms, `dim` the
+    length of its last axis.
+    """
+
+    name: str
+    layer: str
+    inputs: tuple[str, ...]
+    params: Mapping[str, Any]
+    index: str
+    rep: str
+    unit: str
+    dim: int
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """A value that users see: the step that makes it, and its type."""
+
+    step: str
+    index: str
+    rep: str
+    unit: str
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What holds of the outputs under one factor of the symmetry group.
+
+    `mode` and `strength` are how the spec asked for it, `demanded` what it accepts, `verdict` what the checker
+    found (with `eps` where approximate, and the `ops` responsible), `within` a tolerance written in the spec.
+    """
+
+    factor: str
+    mode: str
+    strength: float | None
+    demanded: str
+    verdict: str
+    eps: float | None
+    ops: tuple[str, ...]
+    within: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Conserved:
+    """A quantity that the flow conserves, the symmetry it follows from, and what breaks it if it does not hold."""
+
+    quantity: str
+    because: str
+    holds: bool
+    broken_by: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A compiled model, complete but for its weights.
+
+    Example:
+        >>> from equic.runtime.testing.plans import hnn_plan
+        >>> plan = hnn_plan(dim=2, separable=True)
+        >>> Plan.from_json(plan.to_json()) == plan
+        True
+    """
+
+    version: int
+    name: str
+    kind: str
+    architecture: str
+    system: Mapping[str, Any]
+    steps: tuple[Step, ...]
+    outputs: Mapping[str, Output]
+    statistics: tuple[str, ...]
+    claims: tuple[Claim, ...]
+    conserved: tuple[Conserved, ...]
+    smoothness: Mapping[str, Any]
+    locality: Mapping[str, Any]
+    data: Mapping[str, Any] | None
+    train: Mapping[str, Any] | None
+    export: Mapping[str, Any] | None
+    graph_hash: str
+    spec_hash: str
+    citations: tuple[str, ...]
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Plan:
+        """Read a plan, refusing whatever is not exactly one.
+
+        Raises:
+            ArtifactError: another version, unknown or missing keys, or steps that do not form a program.
+        """
+        if not isinstance(data, Mapping):
+            raise ArtifactError(f"a plan is a mapping, not {type(data).__name__}")
+        if data.get("version") != PLAN_VERSION:
+            raise ArtifactError(
+                f"the plan has version {data.get('version')!r}, this equic reads version {PLAN_VERSION}",
+                help="compile the spec again, or install the equic that wrote the file",
+            )
+        _expect(data, _names(cls), "the plan")
+        steps = tuple(_read(Step, step, f"step {i}") for i, step in enumerate(data["steps"]))
+        outputs = {name: _read(Output, value, f"output `{name}`") for name, value in data["outputs"].items()}
+        _check_program(steps, outputs)
+        _check_parts(data)
+        return cls(
+            **{
+                **{name: data[name] for name in _names(cls)},
+                "steps": steps,
+                "outputs": outputs,
+                "statistics": tuple(data["statistics"]),
+                "claims": tuple(_read(Claim, claim, f"claim {i}") for i, claim in enumerate(data["claims"])),
+                "conserved": tuple(
+                    _read(Conserved, item, f"conserved {i}") for i, item in enumerate(data["conserved"])
+                ),
+                "citations": tuple(data["citations"]),
+            }
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """The same plan as plain dicts, lists, strings and numbers; `from_json` reads it back exactly."""
+        return {
+            **{name: _plain(getattr(self, name)) for name in _names(Plan)},
+            "steps": [_write(step) for step in self.steps],
+            "outputs": {name: _write(output) for name, output in self.outputs.items()},
+            "claims": [_write(claim) for claim in self.claims],
+            "conserved": [_write(item) for item in self.conserved],
+        }
+
+    def step(self, name: str) -> Step:
+        """The step of this name.
+
+        Raises:
+            ArtifactError: there is none.
+        """
+        for step in self.steps:
+            if step.name == name:
+                return step
+        raise ArtifactError(f"the plan has no step `{name}`")
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The fields that the input steps read (positions, species, state)."""
+        return tuple(dict.fromkeys(step.params["field"] for step in self.steps if step.layer == "input"))
+
+
+def _names(cls: type) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(cls))
+
+
+def _expect(data: Any, names: Iterable[str], where: str) -> None:
+    """`data` is a mapping with exactly these keys."""
+    if not isinstance(data, Mapping):
+        raise ArtifactError(f"{where}: expected a mapping, found {type(data).__name__}")
+    names = set(names)
+    if unknown := sorted(set(data) - names):
+        raise ArtifactError(
+            f"{where}: unknown key `{unknown[0]}`", help=f"known keys: {', '.join(sorted(names))}"
+        )
+    if missing := sorted(names - set(data)):
+        raise ArtifactError(f"{where}: key `{missing[0]}` is missing")
+
+
+def _read(cls: type, data: Any, where: str) -> Any:
+    _expect(data, _names(cls), where)
+    return cls(**{key: tuple(value) if key in ("inputs", "ops") else value for key, value in data.items()})
+
+
+def _write(item: Any) -> dict[str, Any]:
+    return {name: _plain(getattr(item, name)) for name in _names(type(item))}
+
+
+def _plain(value: Any) -> Any:
+    """Tuples as lists and mappings as dicts, all the way down."""
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _check_program(steps: tuple[Step, ...], outputs: Mapping[str, Output]) -> None:
+    seen: set[str] = set()
+    for step in steps:
+        if step.name in seen:
+            raise ArtifactError(f"two steps are called `{step.name}`")
+        for name in step.inputs:
+            if name not in seen:
+                raise ArtifactError(f"step `{step.name}` reads `{name}`, which no earlier step makes")
+        if step.layer == "input" and "field" not in step.params:
+            raise ArtifactError(f"input step `{step.name}` names no field")
+        seen.add(step.name)
+    for name, output in outputs.items():
+        if output.step not in seen:
+            raise ArtifactError(f"output `{name}` names step `{output.step}`, which does not exist")
+
+
+def _check_parts(data: Mapping[str, Any]) -> None:
+    if data["kind"] not in _SYSTEM_KEYS:
+        raise ArtifactError(
+            f"unknown kind of system `{data['kind']}`", help=f"known: {', '.join(_SYSTEM_KEYS)}"
+        )
+    _expect(data["system"], _SYSTEM_KEYS[data["kind"]], "system")
+    for name, keys in (("data", _DATA_KEYS), ("train", _TRAIN_KEYS), ("export", _EXPORT_KEYS)):
+        if data[name] is not None:
+            _expect(data[name], keys, name)
