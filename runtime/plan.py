@@ -69,8 +69,8 @@ class Output:
 class Claim:
     """What holds of the outputs under one factor of the symmetry group.
 
-    `mode` and `strength` are how the spec asked for it, `demanded` what it accepts, `verdict` what the checker
-    found (with `eps` where approximate, and the `ops` responsible), `within` a tolerance written in the spec.
+    `mode` and `strength` are how the spec asked for it, `demanded` what it accepts, `verdict` what the
+    checker found (with `eps` where approximate, and the `ops` responsible), `within` the spec's tolerance.
     """
 
     factor: str
@@ -85,7 +85,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Conserved:
-    """A quantity that the flow conserves, the symmetry it follows from, and what breaks it if it does not hold."""
+    """A conserved quantity, the symmetry it follows from, and what breaks it where it does not hold."""
 
     quantity: str
     because: str

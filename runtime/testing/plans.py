@@ -10,6 +10,8 @@ from ..plan import PLAN_VERSION, Plan
 
 Mode = str | tuple[str, float]
 
+_FOUR_PLANE_VECTORS = "1x1+1x1+1x1+1x1"  # q1, q2, p1, p2, each with its two numbers side by side
+
 _TRAIN: dict[str, Any] = {
     "epochs": 20,
     "batch": 5,
@@ -58,7 +60,7 @@ def _channels(channels: int, lmax: int) -> str:
 def _product_paths(
     left: Irreps, right: Irreps, kinds: set[tuple[int, int]], forbidden: float | None
 ) -> tuple[str, list[list[Any]]]:
-    """All couplings of left and right into `kinds`, sorted by kind; forbidden parities with that scale, if any."""
+    """All couplings into `kinds`, sorted by kind; those of forbidden parity enter with that scale, if any."""
     found: list[tuple[int, int, int, int, int, float]] = []
     for i, a in enumerate(left):
         for j, b in enumerate(right):
@@ -206,7 +208,8 @@ def mace_plan(
 def hnn_plan(dim: int = 2, separable: bool = True, hidden: Sequence[int] = (32, 32)) -> Plan:
     """A Hamiltonian network on a state of `dim` numbers, half coordinates and half momenta.
 
-    z' = (dH/dp, -dH/dq); separable: H = V(q) + T(p), else one network of both. Reference: greydanus2019hamiltonian.
+    z' = (dH/dp, -dH/dq); separable: H = V(q) + T(p), else one network of both.
+    Reference: greydanus2019hamiltonian.
     """
     half = dim // 2
     p = _Program()
@@ -236,7 +239,7 @@ def mlp_plan(dim: int = 2, hidden: Sequence[int] = (32, 32)) -> Plan:
 def pairwise_plan(hidden: Sequence[int] = (32, 32), masses: Sequence[float] = (1.0, 1.0)) -> Plan:
     """Two bodies in the plane: H = sum_i |p_i|^2 / (2 m_i) + V(|q_1 - q_2|^2), state (q1, q2, p1, p2)."""
     p = _Program()
-    p.input("state", "system", "4x1")
+    p.input("state", "system", _FOUR_PLANE_VECTORS)
     for i, name in enumerate(("q1", "q2", "p1", "p2")):
         p.add(name, "slice", ["state"], "system", "1x1", start=2 * i, stop=2 * i + 2)
     p.add("d", "difference", ["q1", "q2"], "system", "1x1")
@@ -247,11 +250,11 @@ def pairwise_plan(hidden: Sequence[int] = (32, 32), masses: Sequence[float] = (1
         p.add(f"p{i}p{i}", "inner", [f"p{i}", f"p{i}"], "system", "1x0", **{"in": "1x1"})
         p.add(f"T{i}", "scale", [f"p{i}p{i}"], "system", "1x0", by=0.5 / mass)
     p.add("H", "add", ["T1", "T2", "V"], "system", "1x0")
-    p.add("dz", "poisson", ["H", "state"], "system", "4x1", dim=8)
+    p.add("dz", "poisson", ["H", "state"], "system", _FOUR_PLANE_VECTORS, dim=8)
     plan = _phase_space_plan("pairwise example", "pairwise_energy", p, 8, True, "dz", "hamiltonian").to_json()
     plan["system"]["coordinates"] = [{"name": name, "rep": "1x1", "dim": 2} for name in ("q1", "q2")]
     plan["system"]["masses"] = list(masses)
-    plan["outputs"]["derivatives"]["rep"] = "4x1"
+    plan["outputs"]["derivatives"]["rep"] = _FOUR_PLANE_VECTORS
     plan["claims"] = [_claim(factor, "hard") for factor in ("SO(2)", "translation", "permutation")]
     plan["conserved"] += [
         {"quantity": "momentum", "because": "translation", "holds": True, "broken_by": None},

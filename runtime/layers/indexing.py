@@ -1,0 +1,84 @@
+"""Moving values between nodes, edges and systems."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from ..errors import ArtifactError
+from .base import Layer, Params
+
+
+class Gather(Layer):
+    """Values of the nodes at one end of each edge.
+
+        y_e = x_(edges[role, e]),   role 0: source, 1: target
+
+    Shapes:    x [node, dim], edges [2, edge] -> y [edge, dim]
+    Units:     those of x
+    Claims:    equivariant under every group and under permutation
+    """
+
+    fields: ClassVar = ("edges",)
+
+    def __init__(self, params: Params) -> None:
+        super().__init__()
+        self.row = {"source": 0, "target": 1}[params["role"]]
+
+    def forward(self, x: Tensor, edges: Tensor) -> Tensor:
+        return x.index_select(0, edges[self.row])
+
+
+class SumEdges(Layer):
+    """Sum over the edges that point at each node, as it is or divided by the average number of them.
+
+        y_i = sum_(e -> i) x_e / N,   N = 1 or the mean number of neighbours in the training data
+
+    Shapes:    x [edge, dim], edges [2, edge] -> y [node, dim]
+    Units:     those of x
+    Claims:    equivariant under every group and under permutation
+    """
+
+    fields: ClassVar = ("edges", "species")
+    statistics: ClassVar = ("average_neighbors",)
+
+    def __init__(self, average: bool) -> None:
+        super().__init__()
+        self.average = average
+
+    def forward(self, x: Tensor, edges: Tensor, species: Tensor, average_neighbors: Tensor) -> Tensor:
+        y = x.new_zeros((species.shape[0], *x.shape[1:])).index_add(0, edges[1], x)
+        return y / average_neighbors.to(y.dtype) if self.average else y
+
+
+class SumSystem(Layer):
+    """Sum over the nodes of each system, in float64 whatever the model's dtype.
+
+        y_s = sum_(i in s) x_i
+
+    Shapes:    x [node, ...], system [node] -> y [system, ...] float64
+    Units:     those of x
+    Claims:    equivariant under every group; invariant under permutation
+    """
+
+    fields: ClassVar = ("system", "cell")
+
+    def __init__(self) -> None:
+        super().__init__()
+
+    def forward(self, x: Tensor, system: Tensor, cell: Tensor) -> Tensor:
+        x = x.to(torch.float64)
+        return x.new_zeros((cell.shape[0], *x.shape[1:])).index_add(0, system, x)
+
+
+def reduce(params: Params) -> Layer:
+    """The `reduce` step: edges to nodes (sum or average), or nodes to systems (sum)."""
+    match params["from"], params["to"], params["norm"]:
+        case "edge", "node", "sum" | "average" as norm:
+            return SumEdges(average=norm == "average")
+        case "node", "system", "sum":
+            return SumSystem()
+        case source, to, norm:
+            raise ArtifactError(f"reduce from {source} to {to} by {norm} is not known")

@@ -1,0 +1,239 @@
+"""The torch module that runs a plan."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .errors import DataError
+from .layers.base import Layer
+from .plan import Plan, Step
+
+# layers whose value is a derivative of their first input
+DIFFERENTIATING = ("grad", "poisson")
+
+
+class Statistics(nn.Module):
+    """Numbers that the training data fixes, float64 however the model is cast.
+
+    Until they are set: `average_neighbors` 1, `atomic_energies` zeros [species], `scale` 1, `shift` 0 (eV).
+    """
+
+    def __init__(self, names: Iterable[str], species: int) -> None:
+        super().__init__()
+        defaults = {
+            "average_neighbors": torch.ones((), dtype=torch.float64),
+            "atomic_energies": torch.zeros(species, dtype=torch.float64),
+            "scale": torch.ones((), dtype=torch.float64),
+            "shift": torch.zeros((), dtype=torch.float64),
+        }
+        for name in names:
+            self.register_buffer(name, defaults[name])
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Statistics:
+        for name, value in self._buffers.items():
+            if value is not None:
+                moved = fn(value)
+                self._buffers[name] = value.to(moved.device) if moved.dtype != value.dtype else moved
+        return self
+
+
+class Model(nn.Module):
+    """A plan as a torch module. Made by `build_module`.
+
+    `forward` takes a dict of inputs and gives a dict of outputs (both as the plan names them); parameters
+    are `steps.NAME.*`, statistics `statistics.*`. Forces, stress and flows come from one backward pass.
+
+    Inputs for atoms: positions [node, 3] Å, species [node], cell [system, 3, 3] Å, system [node],
+    edges [2, edge] (source, target), shifts [edge, 3]. For phase space: state [batch, dim].
+    """
+
+    def __init__(self, plan: Plan, layers: Mapping[str, Layer]) -> None:
+        super().__init__()
+        self.plan = plan
+        self.statistics = Statistics(plan.statistics, len(plan.system.get("species", ())))
+        self.steps = nn.ModuleDict({module_name(name): layer for name, layer in layers.items()})
+        self._differentiates = any(step.layer in DIFFERENTIATING for step in plan.steps)
+        self._strains = any(step.layer == "grad" and step.params["wrt"] == "strain" for step in plan.steps)
+        self._outputs = _outputs(plan)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The dtype of the parameters."""
+        return next((value.dtype for value in self.parameters()), torch.float64)
+
+    def layer(self, step: str) -> Layer:
+        """The module of one step."""
+        layer = self.steps[module_name(step)]
+        assert isinstance(layer, Layer)
+        return layer
+
+    def set_statistics(self, values: Mapping[str, float | Sequence[float]]) -> None:
+        """Fill statistics that the training data fixes.
+
+        Raises:
+            DataError: the plan has no such statistic, or another number of values.
+        """
+        for name, value in values.items():
+            if name not in self.statistics._buffers:
+                known = ", ".join(self.plan.statistics) or "none"
+                raise DataError(f"the model has no statistic `{name}`", help=f"it has: {known}")
+            buffer = self.statistics.get_buffer(name)
+            new = torch.as_tensor(value, dtype=torch.float64)
+            if new.shape != buffer.shape:
+                raise DataError(f"`{name}` takes {buffer.numel()} numbers, not {new.numel()}")
+            buffer.copy_(new)
+
+    def forward(self, inputs: Mapping[str, Tensor], *, create_graph: bool = False) -> dict[str, Tensor]:
+        """Run the plan.
+
+        With `create_graph` the outputs can be differentiated again, by weights and by inputs that require it
+        (training); without, they are plain numbers. Gradients are switched on inside where a step needs them.
+        """
+        values = self._run(inputs, tuple(self._outputs.values()), create_graph)
+        outputs = {name: values[step] for name, step in self._outputs.items()}
+        if "state" in inputs:
+            outputs = {name: value.to(inputs["state"].dtype) for name, value in outputs.items()}
+        if "hamiltonian" in outputs and outputs["hamiltonian"].ndim > 1:
+            outputs["hamiltonian"] = outputs["hamiltonian"].squeeze(-1)
+        return outputs if create_graph else {name: value.detach() for name, value in outputs.items()}
+
+    def intermediate(self, inputs: Mapping[str, Tensor], name: str) -> Tensor:
+        """The value of any one step, for metrics and for looking inside.
+
+        Raises:
+            ArtifactError: the plan has no step of this name.
+        """
+        self.plan.step(name)
+        return self._run(inputs, (name,), create_graph=False)[name].detach()
+
+    def _run(
+        self, inputs: Mapping[str, Tensor], wanted: tuple[str, ...], create_graph: bool
+    ) -> dict[str, Tensor]:
+        with ExitStack() as stack:
+            for context in self._grad_contexts(create_graph):
+                stack.enter_context(context)
+            run = _Run(self, inputs, create_graph)
+            last_use = _last_uses(self.plan.steps, wanted)
+            for step in self.plan.steps[: max(self._position(name) for name in wanted) + 1]:
+                run.values[step.name] = run.evaluate(step)
+                for name in last_use.get(step.name, ()):
+                    del run.values[name]
+            return {name: run.values[name] for name in wanted}
+
+    def _grad_contexts(self, create_graph: bool) -> list[AbstractContextManager[Any]]:
+        if self._differentiates:
+            # inference mode must be left first: inside it, enable_grad has no effect
+            inference = [torch.inference_mode(False)] if torch.is_inference_mode_enabled() else []
+            return [*inference, torch.enable_grad()]
+        return [] if create_graph else [torch.no_grad()]
+
+    def _position(self, name: str) -> int:
+        return next(i for i, step in enumerate(self.plan.steps) if step.name == name)
+
+
+class _Run:
+    """One pass through the plan: the values so far, and what the steps differentiate by."""
+
+    def __init__(self, model: Model, inputs: Mapping[str, Tensor], create_graph: bool) -> None:
+        self.model = model
+        self.create_graph = create_graph
+        self.values: dict[str, Tensor] = {}
+        self.derivatives: dict[tuple[str, str], Tensor] = {}
+        self.context = {
+            name: value.clone() if value.is_inference() else value for name, value in inputs.items()
+        } | dict(model.statistics.named_buffers())
+        self.leaves: dict[str, Tensor] = {}
+        if model._differentiates:
+            self._make_leaves()
+
+    def _make_leaves(self) -> None:
+        """Inputs that will be differentiated by, and positions and cell under a strain that is zero."""
+        for field in ("positions", "state"):
+            if field in self.context:
+                value = self.context[field]
+                kept = self.create_graph and value.requires_grad
+                leaf = value if kept else value.detach().requires_grad_(True)
+                self.leaves[field] = self.context[field] = leaf
+        if "cell" in self.context:
+            cell = self.context["cell"]
+            self.context["volume"] = (cell[:, 0] * torch.linalg.cross(cell[:, 1], cell[:, 2])).sum(-1).abs()
+        if self.model._strains:
+            strain = torch.zeros_like(cell).requires_grad_(True)
+            self.leaves["strain"] = strain
+            symmetric = (strain + strain.transpose(1, 2)) / 2
+            positions = self.context["positions"]
+            of_atom = symmetric.index_select(0, self.context["system"])
+            self.context["positions"] = positions + torch.bmm(positions[:, None], of_atom)[:, 0]
+            self.context["cell"] = cell + torch.bmm(cell, symmetric)
+
+    def evaluate(self, step: Step) -> Tensor:
+        layer = self.model.layer(step.name)
+        values = [self.values[name] for name in step.inputs]
+        if step.layer in DIFFERENTIATING:
+            wrt = "state" if step.layer == "poisson" else step.params["wrt"]
+            values = [self._derivative(step.inputs[0], wrt)]
+        context = [self.context[name] for name in (*layer.fields, *layer.statistics)]
+        return layer(*values, *context)
+
+    def _derivative(self, scalar: str, wrt: str) -> Tensor:
+        """d(sum of scalar)/d(leaf). All derivatives of one scalar come from one backward pass."""
+        if (scalar, wrt) not in self.derivatives:
+            names = tuple(self.leaves)
+            gradients = torch.autograd.grad(
+                self.values[scalar].sum(),
+                [self.leaves[name] for name in names],
+                create_graph=self.create_graph,
+                retain_graph=True if self.create_graph else self._others_wait(scalar),
+                materialize_grads=True,
+            )
+            for name, gradient in zip(names, gradients, strict=True):
+                self.derivatives[scalar, name] = gradient
+        return self.derivatives[scalar, wrt]
+
+    def _others_wait(self, scalar: str) -> bool:
+        """Whether another scalar is differentiated too, so that the graph must live on."""
+        scalars = {step.inputs[0] for step in self.model.plan.steps if step.layer in DIFFERENTIATING}
+        return len(scalars) > 1
+
+
+def module_name(step: str) -> str:
+    """A step's name as a module's: letters, digits and `_` stay, anything else becomes its code point.
+
+    Example:
+        >>> module_name("A1"), module_name("layer.1/A"), module_name("train")
+        ('A1', 'layer_2e_1_2f_A', 'train_')
+    """
+    name = "".join(c if c.isalnum() or c == "_" else f"_{ord(c):x}_" for c in step)
+    return f"{name}_" if hasattr(nn.ModuleDict(), name) else name
+
+
+def _outputs(plan: Plan) -> dict[str, str]:
+    """Name and step of everything that `forward` gives: what the plan names, and what comes with it."""
+    outputs = {name: output.step for name, output in plan.outputs.items()}
+    if "energy" in outputs:
+        energy = plan.step(outputs["energy"])
+        if energy.layer == "reduce":
+            outputs["node_energy"] = energy.inputs[0]
+    for step in plan.steps:
+        if step.layer == "poisson":
+            outputs.setdefault("hamiltonian", step.inputs[0])
+    return outputs
+
+
+def _last_uses(steps: tuple[Step, ...], wanted: tuple[str, ...]) -> dict[str, list[str]]:
+    """For each step, the values that nobody reads after it."""
+    last: dict[str, str] = {}
+    for step in steps:
+        last[step.name] = step.name
+        for name in step.inputs:
+            last[name] = step.name
+    uses: dict[str, list[str]] = {}
+    for name, step_name in last.items():
+        if name not in wanted:
+            uses.setdefault(step_name, []).append(name)
+    return uses
