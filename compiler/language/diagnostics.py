@@ -1,0 +1,178 @@
+"""Diagnostics are values: stages add them to a `Report`, and the pipeline raises once, with all of them."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from .codes import Code, explain
+from .spans import Position, Span
+
+__all__ = [
+    "Code",
+    "Diagnostic",
+    "Position",
+    "Related",
+    "Report",
+    "Severity",
+    "Span",
+    "SpecError",
+    "SpecValueError",
+    "explain",
+]
+
+Related = tuple[Span, str]
+
+
+class Severity(StrEnum):
+    """How grave a diagnostic is: errors stop the compiler, warnings and notes do not."""
+
+    ERROR = "error"
+    WARNING = "warning"
+    NOTE = "note"
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnostic:
+    """What is wrong, where, and how to mend it.
+
+    `message` stands alone on one line; `label` is a word or two behind the carets; `related` are further
+    places, each with a sentence. `span` is None only where there is no text to point at (a missing file).
+    """
+
+    code: Code
+    severity: Severity
+    message: str
+    span: Span | None = None
+    label: str | None = None
+    help: str | None = None
+    related: tuple[Related, ...] = ()
+
+    @property
+    def sort_key(self) -> tuple[str, Position, str, str]:
+        """File, then line and column, then code: the order in which diagnostics are shown."""
+        if self.span is None:
+            return ("", Position(0, 0), self.code, self.message)
+        return (self.span.file, self.span.start, self.code, self.message)
+
+
+@dataclass(slots=True)
+class Report:
+    """Collects diagnostics, and the texts that they point into.
+
+    Example:
+        >>> report = Report()
+        >>> report.error(Code.DUPLICATE_KEY, None, "the key `name` is written twice", help="remove one")
+        >>> report.has_errors, [str(d.code) for d in report.diagnostics]
+        (True, ['S003'])
+    """
+
+    texts: dict[str, str] = field(default_factory=dict)
+    _found: dict[Diagnostic, None] = field(default_factory=dict, repr=False)
+
+    def error(
+        self,
+        code: Code,
+        span: Span | None,
+        message: str,
+        *,
+        help: str | None = None,
+        label: str | None = None,
+        related: tuple[Related, ...] = (),
+    ) -> None:
+        """Add an error: the spec cannot be compiled."""
+        self.add(Diagnostic(code, Severity.ERROR, message, span, label, help, tuple(related)))
+
+    def warning(
+        self,
+        code: Code,
+        span: Span | None,
+        message: str,
+        *,
+        help: str | None = None,
+        label: str | None = None,
+        related: tuple[Related, ...] = (),
+    ) -> None:
+        """Add a warning: the spec compiles, but probably not to what was meant."""
+        self.add(Diagnostic(code, Severity.WARNING, message, span, label, help, tuple(related)))
+
+    def note(
+        self,
+        code: Code,
+        span: Span | None,
+        message: str,
+        *,
+        help: str | None = None,
+        label: str | None = None,
+        related: tuple[Related, ...] = (),
+    ) -> None:
+        """Add a note: worth knowing, nothing to do."""
+        self.add(Diagnostic(code, Severity.NOTE, message, span, label, help, tuple(related)))
+
+    def add(self, diagnostic: Diagnostic) -> None:
+        """Add a diagnostic; the same one twice counts once."""
+        self._found.setdefault(diagnostic)
+
+    def extend(self, other: "Report") -> None:
+        """Take over the diagnostics and texts of another report."""
+        self.texts.update(other.texts)
+        for diagnostic in other.diagnostics:
+            self.add(diagnostic)
+
+    @property
+    def diagnostics(self) -> tuple[Diagnostic, ...]:
+        """All diagnostics by file, line and column."""
+        return tuple(sorted(self._found, key=lambda diagnostic: diagnostic.sort_key))
+
+    @property
+    def errors(self) -> tuple[Diagnostic, ...]:
+        """The errors alone, in the same order."""
+        return tuple(d for d in self.diagnostics if d.severity is Severity.ERROR)
+
+    @property
+    def has_errors(self) -> bool:
+        """Whether there is at least one error."""
+        return any(d.severity is Severity.ERROR for d in self._found)
+
+    def raise_if_errors(self) -> None:
+        """Raise `SpecError` with every diagnostic when there is at least one error."""
+        if self.has_errors:
+            raise SpecError(self)
+
+
+class SpecError(Exception):
+    """A spec that does not compile; its text is every error in full, its `report` holds them as data."""
+
+    def __init__(self, report: Report) -> None:
+        super().__init__(report)
+        self.report = report
+
+    def __str__(self) -> str:
+        from .render import render_full
+
+        return "\n\n".join(render_full(diagnostic, self.report.texts) for diagnostic in self.report.errors)
+
+
+class SpecValueError(ValueError):
+    """Raised by validators of the schema: a wrong value with its own code, help and place.
+
+    `at` is a path relative to the value under validation, for model validators that blame one key.
+
+    Example:
+        >>> raise SpecValueError("`2x` is not an irrep", help="write `2x0e`", code=Code.BAD_IRREPS)
+        Traceback (most recent call last):
+        ...
+        equic.compiler.language.diagnostics.SpecValueError: `2x` is not an irrep
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        help: str | None = None,
+        code: Code = Code.INVALID_VALUE,
+        at: tuple[str | int, ...] = (),
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.help = help
+        self.code = code
+        self.at = at
