@@ -1,0 +1,160 @@
+"""What every op has: fields, a type rule, a verdict rule, claims, a reference, and its lowering."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, WithJsonSchema
+
+from ...language.codes import Code
+from ...symmetry.irreps import Irreps
+from ..types import EXACT, Hold, Type, Verdict, join_holds
+
+if TYPE_CHECKING:
+    from ...language.diagnostics import Report
+    from ...language.spans import Span
+
+Ref = Annotated[str, WithJsonSchema({"type": "string", "description": "the name of a value"})]
+
+
+def _irreps(value: object) -> Irreps:
+    return value if isinstance(value, Irreps) else Irreps.parse(str(value))
+
+
+IrrepsField = Annotated[
+    Irreps,
+    BeforeValidator(_irreps),
+    PlainSerializer(str),
+    WithJsonSchema({"type": "string", "examples": ["64x0e+64x1o", "64x(0..2)"]}),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Dial:
+    """One relaxed symmetry: `group` is held with `strength` s, 0 < s <= 1 (DESIGN section 3)."""
+
+    group: str
+    strength: float
+
+    @property
+    def factors(self) -> tuple[str, ...]:
+        return ("SO(3)", "inversion") if self.group == "O(3)" else (self.group,)
+
+    def json(self) -> dict[str, object]:
+        return {"group": self.group, "strength": self.strength}
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What type inference knows of the system: its kind, group factors and sizes."""
+
+    kind: str
+    factors: tuple[str, ...]
+    species: tuple[str, ...] = ()
+    cutoff: float = 0.0
+    coordinates: tuple[tuple[str, int], ...] = ()
+
+
+@dataclass(slots=True)
+class Site:
+    """One node during inference: where errors point, and where broken symmetries are explained."""
+
+    name: str
+    span: Span
+    scope: Scope
+    report: Report
+    reasons: dict[tuple[str, str], str] = field(default_factory=dict)
+
+    def error(self, code: Code, message: str, help: str | None = None) -> None:
+        self.report.error(code, self.span, message, help=help)
+
+    def broken(self, holds: Mapping[str, Hold], factors: Sequence[str], reason: str) -> dict[str, Hold]:
+        """`holds` with these factors broken here, because of `reason`."""
+        result = dict(holds)
+        for factor in factors:
+            if factor in self.scope.factors:
+                here = Hold(Verdict.BROKEN, frozenset({self.name}))
+                result[factor] = result.get(factor, EXACT).join(here)
+                self.reasons[(self.name, factor)] = reason
+        return result
+
+
+class Op(BaseModel):
+    """A node of the layer graph.
+
+    Subclasses declare `kind`, their fields, `ports` (the fields that name other values), `claims` (the group
+    factors that a conformance test must find exact under the op's side conditions) and `reference` (a citation key).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+    ports: ClassVar[tuple[str, ...]] = ("of",)
+    claims: ClassVar[tuple[str, ...]] = ("SO(3)", "inversion", "translation", "permutation")
+    reference: ClassVar[str] = ""
+
+    def inputs(self) -> Iterator[tuple[str, str]]:
+        """(port, name) of every value that this op reads."""
+        for port in self.ports:
+            value = getattr(self, port)
+            if isinstance(value, tuple):
+                yield from ((f"{port}.{k}", name) for k, name in enumerate(value))
+            elif value is not None:
+                yield port, value
+
+    def renamed(self, names: Mapping[str, str]) -> Op:
+        """The same op, reading other names."""
+        changes: dict[str, Any] = {}
+        for port in self.ports:
+            value = getattr(self, port)
+            if isinstance(value, tuple):
+                changes[port] = tuple(names.get(name, name) for name in value)
+            elif value is not None:
+                changes[port] = names.get(value, value)
+        return self.model_copy(update=changes)
+
+    def text(self, names: Mapping[str, str] | None = None) -> str:
+        """One line of flow-style YAML (a subset that is JSON), which parses back to this op."""
+        op = self if names is None else self.renamed(names)
+        data = {"kind": self.kind, **op.model_dump(mode="json", exclude_defaults=True, exclude={"kind"})}  # type: ignore[attr-defined]
+        return json.dumps(data, ensure_ascii=False)
+
+    def infer(self, types: Sequence[Type], site: Site) -> Type | None:
+        """The type of the result from the types of the inputs (in the order of `inputs()`).
+
+        Reports what is wrong and returns None when there is no such type.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no type rule")
+
+    def lower(self, types: Sequence[Type], result: Type, scope: Scope) -> dict[str, Any]:
+        """The parameters of the plan step: plain JSON."""
+        return {}
+
+    def parameters(self, types: Sequence[Type], result: Type, scope: Scope) -> int:
+        """How many trainable numbers the op has."""
+        return 0
+
+
+def expect_irreps(value: Type, site: Site, what: str) -> bool:
+    """Report unless the value is a sum of irreps."""
+    if isinstance(value.rep, Irreps):
+        return True
+    site.error(
+        Code.REP_MISMATCH,
+        f"{what} needs features of declared irreps, but gets {value.rep}",
+        help="embed species first, or read an op whose result has irreps",
+    )
+    return False
+
+
+def result_like(types: Sequence[Type], **changes: Any) -> Type:
+    """The first input's type with the verdicts, smoothness and radius of all inputs joined."""
+    base = types[0]
+    joined = {
+        "holds": join_holds(tuple(types)),
+        "smooth": min(one.smooth for one in types),
+        "radius": max(one.radius for one in types),
+    }
+    return base.with_(**{**joined, **changes})

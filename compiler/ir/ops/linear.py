@@ -1,0 +1,76 @@
+"""Linear maps between features, held equivariant or relaxed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal
+
+from ...language.codes import Code
+from ...symmetry.irreps import Irreps
+from ..types import Categories, Type
+from .base import Dial, IrrepsField, Op, Ref, Scope, Site, expect_irreps, result_like
+
+
+class Linear(Op):
+    """y = W x, mixing only copies of equal irreps (Schur's lemma); one W per species when `species` is given.
+
+    Relaxed (DESIGN section 3): W = [P + s (I - P)] V, so that entries that break the dialled symmetry enter scaled
+    by s; s = 1 is unconstrained. Verdict: exact, or broken in the relaxed factors.
+    """
+
+    kind: Literal["linear"] = "linear"
+    of: Ref
+    out: IrrepsField
+    species: Ref | None = None
+    relax: tuple[Dial, ...] = ()
+
+    ports: ClassVar[tuple[str, ...]] = ("of", "species")
+    reference: ClassVar[str] = "thomas2018tensor"
+
+    def infer(self, types: Sequence[Type], site: Site) -> Type | None:
+        x = types[0]
+        if not expect_irreps(x, site, "`linear`"):
+            return None
+        if len(types) > 1 and not isinstance(types[1].rep, Categories):
+            site.error(Code.REP_MISMATCH, f"`species` of a linear needs species, but gets {types[1]}")
+            return None
+        if not self.relax:
+            missing = [irrep for irrep in self.out.kinds if not x.irreps.mul_of(irrep)]
+            if missing:
+                site.error(
+                    Code.UNREACHABLE_IRREPS,
+                    f"no equivariant linear map reaches {' and '.join(f'`{one}`' for one in missing)} "
+                    f"from `{x.irreps.simplified()}`",
+                    help=_how_to_reach(x.irreps, self.out),
+                )
+                return None
+        result = result_like(types, rep=self.out)
+        holds = dict(result.holds)
+        for dial in self.relax:
+            reason = f"its weights may leave the maps that keep {dial.group}, scaled by s = {dial.strength:g}"
+            holds = site.broken(holds, dial.factors, reason)
+        return result.with_(holds=holds)
+
+    def lower(self, types: Sequence[Type], result: Type, scope: Scope) -> dict[str, Any]:
+        relaxed = {factor for dial in self.relax for factor in dial.factors}
+        return {
+            "in": str(types[0].irreps),
+            "out": str(self.out),
+            "species": len(scope.species) if self.species else None,
+            "bias": False,
+            "relax": [dial.json() for dial in self.relax] or None,
+            "hard": [factor for factor in ("SO(3)", "inversion") if factor not in relaxed],
+        }
+
+    def parameters(self, types: Sequence[Type], result: Type, scope: Scope) -> int:
+        into, out = types[0].irreps, self.out
+        equivariant = sum(into.mul_of(irrep) * out.mul_of(irrep) for irrep in out.kinds)
+        free = into.dim * out.dim if self.relax else 0
+        return (equivariant + free) * (len(scope.species) if self.species else 1)
+
+
+def _how_to_reach(have: Irreps, want: Irreps) -> str:
+    kept = want.keeping(have.kinds)
+    if not kept.blocks:
+        return "features of the wanted irreps must come from a product with the harmonics"
+    return f"ask for `{kept}`, or carry the missing irreps into this op"

@@ -1,0 +1,159 @@
+"""Values that enter the graph from outside, and the geometry made of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal
+
+from ...language.codes import Code
+from ...symmetry.irreps import Block, Irrep, Irreps
+from ...symmetry.units import Unit
+from ..types import Categories, Index, Plain, Type
+from .base import Op, Ref, Scope, Site, result_like
+
+ANGSTROM = Unit.parse("Å")
+VECTOR = Irreps((Block(1, Irrep(1, -1)),))
+SCALAR = Irreps((Block(1, Irrep(0, 1)),))
+
+
+class Input(Op):
+    """A field of the system: positions, species, or the state of a phase space.
+
+    Type: positions are `1o`, affine, in Å; species are categories; a state lists its coordinates and momenta.
+    """
+
+    kind: Literal["input"] = "input"
+    field: Literal["positions", "species", "state"]
+
+    ports: ClassVar[tuple[str, ...]] = ()
+    reference: ClassVar[str] = "definition"
+
+    def infer(self, types: Sequence[Type], site: Site) -> Type:
+        match self.field:
+            case "positions":
+                return Type(Index.NODE, VECTOR, ANGSTROM, affine=True)
+            case "species":
+                return Type(Index.NODE, Categories(site.scope.species))
+            case "state":
+                size = sum(dim for _, dim in site.scope.coordinates)
+                return Type(Index.STATE, Plain(2 * size), affine=True)
+
+    def lower(self, types: Sequence[Type], result: Type, scope: Scope) -> dict[str, Any]:
+        return {"field": self.field}
+
+
+class Relative(Op):
+    """Edge vectors v = x_target - x_source, the periodic image included.
+
+    Type: node 1o affine -> edge 1o. Verdict: exact; differences do not move with translations.
+    """
+
+    kind: Literal["relative"] = "relative"
+    of: Ref
+
+    reference: ClassVar[str] = "definition"
+
+    def infer(self, types: Sequence[Type], site: Site) -> Type | None:
+        (x,) = types
+        if not x.affine or x.index is not Index.NODE:
+            site.error(Code.REP_MISMATCH, f"`relative` needs positions, but gets {x}", help="write `of: positions`")
+            return None
+        return result_like(types, index=Index.EDGE, affine=False, radius=site.scope.cutoff)
+
+
+class Length(Op):
+    """r = |v|. Type: edge 1o -> edge 0e, same unit. Verdict: exact."""
+
+    kind: Literal["length"] = "length"
+    of: Ref
+
+    reference: ClassVar[str] = "definition"
+
+    def infer(self, types: Sequence[Type], site: Site) -> Type | None:
+        (v,) = types
+        if v.rep != VECTOR or v.affine:
+            site.error(Code.REP_MISMATCH, f"`length` needs vectors (1o), but gets {v}", help="read a `relative` op")
+            return None
+        return result_like(types, rep=SCALAR)
+
+
+class Radial(Op):
+    """Bessel functions of the edge length times a polynomial envelope, zero beyond the cutoff.
+
+        e_n(r) = sqrt(2/rc) sin(n pi r/rc)/r * f_p(r/rc),  n = 1..count
+
+    Type: edge 0e [Å] -> edge count x 0e. Verdict: exact. Smooth: the envelope of order p has p-1 continuous
+    derivatives at the cutoff.
+    """
+
+    kind: Literal["radial"] = "radial"
+    of: Ref
+    count: int
+    envelope: int
+
+    reference: ClassVar[str] = "gasteiger2020dimenet"
+
+    def infer(self, types: Sequence[Type], site: Site) -> Type | None:
+        (r,) = types
+        if r.rep != SCALAR or r.unit.dimension != ANGSTROM.dimension:
+            site.error(Code.UNIT_MISMATCH, f"`radial` needs lengths in Å, but gets {r}", help="read a `length` op")
+            return None
+        rep = Irreps((Block(self.count, Irrep(0, 1)),))
+        return result_like(types, rep=rep, unit=Unit.parse("1"), smooth=min(r.smooth, self.envelope - 1))
+
+    def lower(self, types: Sequence[Type], result: Type, scope: Scope) -> dict[str, Any]:
+        envelope = {"polynomial": self.envelope}
+        return {"basis": "bessel", "count": self.count, "cutoff": scope.cutoff, "envelope": envelope}
+
+
+class Sph(Op):
+    """Real spherical harmonics of the edge direction, component normalised, degrees 0..lmax.
+
+    Type: edge 1o -> edge 1x0e+1x1o+...; verdict: exact.
+    """
+
+    kind: Literal["sph"] = "sph"
+    of: Ref
+    lmax: int
+
+    reference: ClassVar[str] = "geiger2022e3nn"
+
+    def infer(self, types: Sequence[Type], site: Site) -> Type | None:
+        (v,) = types
+        if v.rep != VECTOR or v.affine:
+            site.error(
+                Code.REP_MISMATCH, f"spherical harmonics need vectors (1o), but get {v}", help="read a `relative` op"
+            )
+            return None
+        rep = Irreps(tuple(Block(1, Irrep(l, (-1) ** l)) for l in range(self.lmax + 1)))
+        return result_like(types, rep=rep, unit=Unit.parse("1"))
+
+    def lower(self, types: Sequence[Type], result: Type, scope: Scope) -> dict[str, Any]:
+        return {"lmax": self.lmax}
+
+
+class Embed(Op):
+    """One learned vector of invariants per species: x_i = W[z_i].
+
+    Type: node categories -> node out x 0e. Verdict: exact.
+    """
+
+    kind: Literal["embed"] = "embed"
+    of: Ref
+    out: int
+
+    reference: ClassVar[str] = "schutt2017schnet"
+
+    def infer(self, types: Sequence[Type], site: Site) -> Type | None:
+        (z,) = types
+        if not isinstance(z.rep, Categories):
+            site.error(Code.REP_MISMATCH, f"`embed` needs species, but gets {z}", help="write `of: species`")
+            return None
+        return result_like(types, rep=Irreps((Block(self.out, Irrep(0, 1)),)), smooth=math.inf)
+
+    def lower(self, types: Sequence[Type], result: Type, scope: Scope) -> dict[str, Any]:
+        return {"count": len(scope.species), "out": self.out}
+
+    def parameters(self, types: Sequence[Type], result: Type, scope: Scope) -> int:
+        return len(scope.species) * self.out

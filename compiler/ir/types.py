@@ -1,0 +1,135 @@
+"""The type that every edge of the layer graph carries: where it lives, how it transforms, in which unit."""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from ..symmetry.irreps import Irreps
+from ..symmetry.units import Unit
+
+DIMENSIONLESS = Unit.parse("1")
+
+
+class Index(enum.StrEnum):
+    """The set that a value lives on."""
+
+    SYSTEM = "system"
+    NODE = "node"
+    EDGE = "edge"
+    STATE = "state"
+
+
+class Verdict(enum.IntEnum):
+    """How well a symmetry is kept; the verdict of a graph is the maximum over its ops."""
+
+    EXACT = 0
+    APPROXIMATE = 1
+    BROKEN = 2
+
+    def __str__(self) -> str:
+        return self.name.lower()
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """A verdict with the ops responsible for it; `eps` bounds the error of an approximate one."""
+
+    verdict: Verdict = Verdict.EXACT
+    ops: frozenset[str] = frozenset()
+    eps: float | None = None
+
+    def join(self, other: Hold) -> Hold:
+        """The worse of two; equals pool their ops."""
+        if self.verdict != other.verdict:
+            return max(self, other, key=lambda hold: hold.verdict)
+        known = [eps for eps in (self.eps, other.eps) if eps is not None]
+        return Hold(self.verdict, self.ops | other.ops, sum(known) if known else None)
+
+    def __str__(self) -> str:
+        return str(self.verdict)
+
+
+EXACT = Hold()
+
+
+@dataclass(frozen=True, slots=True)
+class Categories:
+    """A label out of a finite set, such as a chemical species: invariant under everything."""
+
+    names: tuple[str, ...]
+
+    @property
+    def dim(self) -> int:
+        return 1
+
+    def __str__(self) -> str:
+        return f"one of {len(self.names)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Plain:
+    """Numbers for which no transformation is declared."""
+
+    dim: int
+
+    def __str__(self) -> str:
+        return str(self.dim)
+
+
+Rep = Irreps | Categories | Plain
+
+
+@dataclass(frozen=True, slots=True)
+class Type:
+    """What is known of a value before there is one (DESIGN section 1).
+
+    index:    the set it lives on
+    rep:      how each element transforms under the rotations (and inversion) of the system's group
+    unit:     physical dimension
+    holds:    per factor of the group, how well the value keeps its promised transformation
+    affine:   moves with translations (a position), instead of ignoring them
+    smooth:   k of C^k in the positions (or the state); inf for analytic
+    radius:   how far away something may be that still changes the value (Å); 0 for on-site, inf for global
+    """
+
+    index: Index
+    rep: Rep
+    unit: Unit = DIMENSIONLESS
+    holds: Mapping[str, Hold] = field(default_factory=dict)
+    affine: bool = False
+    smooth: float = math.inf
+    radius: float = 0.0
+
+    @property
+    def dim(self) -> int:
+        return self.rep.dim
+
+    @property
+    def irreps(self) -> Irreps:
+        """The rep, where it is known to be a sum of irreps."""
+        assert isinstance(self.rep, Irreps), self.rep
+        return self.rep
+
+    def hold(self, factor: str) -> Hold:
+        return self.holds.get(factor, EXACT)
+
+    def with_(self, **changes: object) -> Type:
+        return replace(self, **changes)  # type: ignore[arg-type]
+
+    def __str__(self) -> str:
+        unit = "" if self.unit == DIMENSIONLESS else f" [{self.unit}]"
+        affine = " affine" if self.affine else ""
+        kept = [f"{factor} {hold}" for factor, hold in self.holds.items() if hold.verdict]
+        return f"{self.index}: {self.rep}{affine}{unit}{'; ' + ', '.join(kept) if kept else ''}"
+
+
+def join_holds(types: tuple[Type, ...]) -> dict[str, Hold]:
+    """Per factor, the worst of the inputs."""
+    joined: dict[str, Hold] = {}
+    for one in types:
+        for factor, hold in one.holds.items():
+            joined[factor] = joined.get(factor, EXACT).join(hold)
+    return joined

@@ -1,0 +1,120 @@
+"""Spec to graph: the model's ops, the inputs they read, and the targets derived from them."""
+
+from __future__ import annotations
+
+from ..ir.graph import CycleError, Graph, Node, ordered
+from ..ir.ops import Grad, Input
+from .blocks import AtomsModel, GraphModel, StateModel
+from .builder import Builder
+from .codes import Code
+from .diagnostics import Report
+from .elaborate_atoms import elaborate_atoms
+from .elaborate_state import elaborate_state
+from .levels import ModelSource
+from .schema import AtomsSystem, Spec
+from .source import Source
+
+INPUTS = {"atoms": ("positions", "species"), "phase_space": ("state",)}
+
+
+def elaborate(spec: Spec, where: ModelSource, source: Source, report: Report) -> Graph | None:
+    """The typed layer graph before inference, or None after a report.
+
+    Every target becomes an output: computed by the model, or a gradient of one that is.
+    """
+    kind = spec.system.kind
+    match where.model:
+        case GraphModel():
+            builder = _explicit(where.model, source)
+        case AtomsModel():
+            energy = spec.targets.get("energy")
+            builder = elaborate_atoms(where.model, where, (energy and energy.unit) or "eV", report)
+        case StateModel():
+            builder = elaborate_state(where.model, where, spec, report)
+    if report.has_errors:
+        return None
+    for name in INPUTS[kind]:
+        if name in builder:
+            report.error(
+                Code.CONFLICTING_KEYS,
+                next(node.span for node in builder.nodes if node.name == name),
+                f"`{name}` is the name of an input",
+                help="give this value another name",
+            )
+    inputs = [Node(name, Input(field=name), where.anchor) for name in INPUTS[kind]]  # type: ignore[arg-type]
+    nodes = inputs + [node for node in builder.nodes if node.name not in INPUTS[kind]]
+    outputs = _targets(spec, nodes, source, report)
+    if isinstance(spec.system, AtomsSystem) and "node_energy" in {node.name for node in nodes}:
+        outputs.setdefault("node_energy", "node_energy")
+    if "hamiltonian" in {node.name for node in nodes}:
+        outputs.setdefault("hamiltonian", "hamiltonian")
+    if not _known_names(nodes, report):
+        return None
+    try:
+        return ordered(nodes, outputs)
+    except CycleError as error:
+        first = next(node for node in nodes if node.name == error.cycle[0])
+        report.error(Code.UNKNOWN_REFERENCE, first.span, f"these values need each other: {error}")
+        return None
+
+
+def _explicit(model: GraphModel, source: Source) -> Builder:
+    builder = Builder()
+    for name, op in model.graph.items():
+        if not isinstance(op, Input):
+            builder.add(name, op, source.span(("model", "graph", name)))
+    return builder
+
+
+def _known_names(nodes: list[Node], report: Report) -> bool:
+    import difflib
+
+    names = {node.name for node in nodes}
+    fine = True
+    for node in nodes:
+        for port, name in node.op.inputs():
+            if name not in names:
+                close = difflib.get_close_matches(name, names, n=1)
+                report.error(
+                    Code.UNKNOWN_REFERENCE,
+                    node.span,
+                    f"`{node.name}` reads `{name}` ({port}), which does not exist",
+                    help=f"did you mean `{close[0]}`?" if close else f"values: {', '.join(sorted(names)[:12])}",
+                )
+                fine = False
+    return fine
+
+
+def _targets(spec: Spec, nodes: list[Node], source: Source, report: Report) -> dict[str, str]:
+    """Add a gradient op for every derived target; map each target to its node."""
+    names = {node.name for node in nodes}
+    outputs: dict[str, str] = {}
+    for target, declared in spec.targets.items():
+        span = source.span(("targets", target), key=True)
+        if declared.gradient_of is not None:
+            if declared.gradient_of not in spec.targets or declared.gradient_of not in names:
+                report.error(
+                    Code.FORCES_WITHOUT_ENERGY,
+                    source.span(("targets", target, "gradient_of")),
+                    f"`{target}` is a gradient of `{declared.gradient_of}`, which is not a target",
+                    help=f"add `{declared.gradient_of}: {{per: system, rep: 0e, unit: eV}}` to the targets",
+                )
+                continue
+            strain = declared.wrt == "strain"
+            scale = declared.scale if declared.scale is not None else 1.0
+            op = Grad(of=declared.gradient_of, wrt=declared.wrt or "positions", scale=scale, per_volume=strain)
+            nodes.append(Node(target, op, span))
+        elif target not in names:
+            known = {"atoms": "energy", "phase_space": "derivatives"}[spec.system.kind]
+            report.error(
+                Code.UNKNOWN_REFERENCE,
+                span,
+                f"nothing computes the target `{target}`",
+                help=f"this model computes `{known}`; gradients of it are declared with `gradient_of: {known}`",
+            )
+            continue
+        outputs[target] = target
+    return outputs
+
+
+__all__ = ["Builder", "elaborate"]

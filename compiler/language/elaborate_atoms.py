@@ -1,0 +1,143 @@
+"""Level 2 to ops for atoms: the message-passing template."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..ir.ops import Act, Add, Embed, Gather, Length, Linear, Mlp, Power, Product, Radial, Reduce, Relative
+from ..ir.ops import ShiftScale, Sph
+from ..ir.ops.product import product_paths
+from ..symmetry.irreps import Block as IrrepsBlock
+from ..symmetry.irreps import Irrep, Irreps, harmonics
+from .blocks import ActBlock, ActSpec, AtomsModel, EnergyHead, LinearBlock, MpBlock
+from .builder import Builder
+from .codes import Code
+from .diagnostics import Report
+from .levels import ModelSource
+
+SCALAR = Irreps((IrrepsBlock(1, Irrep(0, 1)),))
+
+
+def elaborate_atoms(model: AtomsModel, where: ModelSource, unit: str, report: Report) -> Builder:
+    """Features, blocks and heads as ops. The last op is the energy of each system, called `energy`.
+
+    Shapes: node features [N, dim], edge features [E, dim], energy [S].
+    """
+    graph = Builder()
+    top = where.anchor
+    node = model.features.node
+    if not node.all_invariant:
+        report.error(
+            Code.REP_MISMATCH,
+            where.source.span(("model", "features", "node")),
+            f"atoms start with invariants (`0e`), not with `{node}`",
+            help="write `64x0e`; blocks with harmonics bring the higher degrees",
+        )
+    radial = model.features.radial
+    vectors = graph.add("vectors", Relative(of="positions"), top)
+    lengths = graph.add("lengths", Length(of=vectors), top)
+    basis = graph.add("radial", Radial(of=lengths, count=radial.count, envelope=radial.envelope), top)
+    graph.add("harmonics", Sph(of=vectors, lmax=model.features.harmonics), top)
+    carried = graph.add("features", Embed(of="species", out=node.dim), top)
+    irreps = node
+
+    head = model.heads.get("energy", EnergyHead())
+    readouts: list[str] = []
+    last = max((k for k, block in enumerate(model.blocks) if isinstance(block, MpBlock)), default=-1)
+    layer = 0
+    for k, block in enumerate(model.blocks):
+        prefix = f"layer{layer + 1}" if isinstance(block, MpBlock) else f"block{k + 1}"
+        match block:
+            case MpBlock():
+                layer += 1
+                carried, irreps = _message_passing(graph, block, k, prefix, carried, irreps, basis, model, where)
+            case ActBlock():
+                op = Act(of=carried, form=block.form, f=block.f)
+                carried, irreps = _activate(graph, prefix, op, irreps, where, k)
+            case LinearBlock():
+                carried = graph.add(prefix, Linear(of=carried, out=block.out), where.span(k, "out"))
+                irreps = block.out
+        # Read after every layer, and after what follows the last one.
+        is_layer_end = k + 1 == len(model.blocks) or isinstance(model.blocks[k + 1], MpBlock)
+        if is_layer_end:
+            readouts.append(_read(graph, head, prefix, carried, final=k >= last, where=where))
+    total = readouts[0] if len(readouts) == 1 else graph.add("readout", Add(of=tuple(readouts)), top)
+    atomic = graph.add("node_energy", ShiftScale(of=total, species="species", unit=unit), top)
+    graph.add("energy", Reduce(of=atomic, to="system"), top)
+    return graph
+
+
+def _message_passing(
+    graph: Builder,
+    block: MpBlock,
+    k: int,
+    prefix: str,
+    carried: str,
+    irreps: Irreps,
+    basis: str,
+    model: AtomsModel,
+    where: ModelSource,
+) -> tuple[str, Irreps]:
+    """up -> gather -> product -> reduce -> down -> mix -> power -> update -> skip -> act."""
+    span = where.span(k)
+    message = where.span(k, "message")
+    wanted = block.message.irreps
+    up = graph.add(f"{prefix}.up", Linear(of=carried, out=irreps), span)
+    sources = graph.add(f"{prefix}.sources", Gather(of=up), span)
+    count = sum(path.out.mul for path in product_paths(irreps, harmonics(model.features.harmonics), wanted))
+    weights = graph.add(
+        f"{prefix}.weights",
+        Mlp(of=basis, widths=block.message.radial, out=count, activation=block.message.activation),
+        message,
+    )
+    product = Product(of=(sources, "harmonics"), weights=weights, irreps=wanted)
+    messages = graph.add(f"{prefix}.messages", product, where.span(k, "message", "irreps"))
+    pooled = graph.add(f"{prefix}.pooled", Reduce(of=messages, to="node", norm=block.message.reduce), message)
+    value = graph.add(f"{prefix}.A", Linear(of=pooled, out=wanted), message)
+    if block.mix == "species":
+        value = graph.add(f"{prefix}.mix", Linear(of=value, out=wanted, species="species"), where.span(k, "mix"))
+    if block.power is not None:
+        op = Power(of=value, species="species", order=block.power.order, out=block.carry)
+        value = graph.add(f"{prefix}.power", op, where.span(k, "power"))
+    value = graph.add(f"{prefix}.update", Linear(of=value, out=_before(block)), where.span(k, "carry"))
+    if block.skip != "none":
+        species = "species" if block.skip == "species" else None
+        skip = Linear(of=carried, out=_before(block), species=species)
+        kept = graph.add(f"{prefix}.skip", skip, where.span(k, "skip"))
+        value = graph.add(f"{prefix}.sum", Add(of=(value, kept)), where.span(k, "skip"))
+    if block.act is not None:
+        act = Act(of=value, form=block.act.form, f=block.act.f)
+        return _activate(graph, f"{prefix}.act", act, _before(block), where, k, "act")
+    return value, block.carry
+
+
+def _before(block: MpBlock) -> Irreps:
+    """What the layer must compute for its activation to give `carry`: a gate eats one scalar per gated irrep."""
+    if isinstance(block.act, ActSpec) and block.act.form == "gate":
+        gated = sum(one.mul for one in block.carry if not one.irrep.is_invariant)
+        if gated:
+            return (Irreps((IrrepsBlock(gated, Irrep(0, 1)),)) + block.carry).simplified()
+    return block.carry
+
+
+def _activate(
+    graph: Builder, name: str, op: Act, irreps: Irreps, where: ModelSource, k: int, *keys: str
+) -> tuple[str, Irreps]:
+    value = graph.add(name, op, where.span(k, *(keys or ("form",))))
+    if op.form != "gate":
+        return value, irreps
+    gated = Irreps(tuple(block for block in irreps if not block.irrep.is_invariant))
+    kept = irreps.mul_of(Irrep(0, 1)) - gated.count
+    first = (IrrepsBlock(kept, Irrep(0, 1)),) if kept > 0 else ()
+    return value, Irreps(first + gated.blocks)
+
+
+def _read(graph: Builder, head: EnergyHead, prefix: str, carried: str, *, final: bool, where: ModelSource) -> str:
+    """One invariant per atom: a linear map, or a small network after the last layer."""
+    span = where.anchor
+    widths: Sequence[int] = head.last if final else ()
+    for n, width in enumerate(widths):
+        hidden = Irreps((IrrepsBlock(width, Irrep(0, 1)),))
+        carried = graph.add(f"{prefix}.read{n + 1}", Linear(of=carried, out=hidden), span)
+        carried = graph.add(f"{prefix}.read{n + 1}.act", Act(of=carried, f=head.activation), span)
+    return graph.add(f"{prefix}.energy", Linear(of=carried, out=SCALAR), span)

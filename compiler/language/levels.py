@@ -1,0 +1,173 @@
+"""The model section at any of its three levels, brought to blocks or to an explicit graph."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from .blocks import AtomsBlock, AtomsModel, EnergyHead, Features, GraphModel, RepeatBlock, StateBlock, StateModel
+from .codes import Code
+from .diagnostics import Report
+from .presets import fill_preset, find_preset
+from .schema import Spec
+from .source import Source
+from .spans import Span
+from .validation import diagnose
+
+Path = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSource:
+    """A checked model with, for each block, the place in the spec that it came from.
+
+    `origins[k]` is the path of block k; None when a preset wrote it, and then `anchor` (the architecture's line) is
+    the place to show.
+    """
+
+    model: AtomsModel | StateModel | GraphModel
+    anchor: Span
+    source: Source
+    preset: str | None = None
+    cites: tuple[str, ...] = ()
+    origins: tuple[Path | None, ...] = field(default=())
+
+    def span(self, block: int | None = None, *keys: str) -> Span:
+        """The place of a block, or of a key of it."""
+        origin = self.origins[block] if block is not None else None
+        return self.anchor if origin is None else self.source.span((*origin, *keys))
+
+
+def read_model(spec: Spec, source: Source, report: Report) -> ModelSource | None:
+    """Find the level of `spec.model`, fill in the preset, unroll repeats, and check the result."""
+    model = spec.model
+    levels = [key for key in ("architecture", "blocks", "graph") if key in model]
+    if len(levels) != 1:
+        many = len(levels) > 1
+        report.error(
+            Code.CONFLICTING_KEYS if many else Code.MISSING_KEY,
+            source.span(("model", levels[1]) if many else ("model",), key=True),
+            f"`model` has both `{levels[0]}` and `{levels[1]}`" if many else "`model` names no architecture",
+            help="a model is one of: `architecture:` (a preset), `features:` with `blocks:`, or `graph:`",
+        )
+        return None
+    if levels[0] == "architecture":
+        return _from_preset(spec, source, report)
+    if levels[0] == "graph":
+        parsed = _validate(GraphModel, model, ("model",), source, report)
+        return parsed and ModelSource(parsed, source.span(("model", "graph"), key=True), source)
+    return _from_blocks(spec.system.kind, model, source, report)
+
+
+def _from_preset(spec: Spec, source: Source, report: Report) -> ModelSource | None:
+    kind = spec.system.kind
+    preset = find_preset(spec.model["architecture"], kind, source, report)
+    if preset is None:
+        return None
+    given = {key: value for key, value in spec.model.items() if key != "architecture"}
+    hamiltonian = spec.constraints.hamiltonian
+    condition = "separable" if hamiltonian is not None and hamiltonian.separable else "joint"
+    filled = fill_preset(preset, given, frozenset({condition}), source, report)
+    if filled is None:
+        return None
+    anchor = source.span(("model", "architecture"))
+    blocks: list[dict[str, Any]] = []
+    for block in filled["blocks"]:  # type: ignore[attr-defined]
+        blocks.extend(_unroll(block) if block["kind"] == "repeat" else [block])
+    try:
+        model = _model_class(kind).model_validate({**filled, "blocks": blocks})
+    except ValidationError as error:
+        for one in error.errors():
+            message = str(one["msg"]).removeprefix("Value error, ").split(" || ")[0]
+            report.error(Code.INVALID_VALUE, anchor, f"these parameters of `{preset.preset}` do not fit: {message}")
+        return None
+    return ModelSource(model, anchor, source, preset.preset, preset.cites, (None,) * len(blocks))
+
+
+def _from_blocks(kind: str, model: Mapping[str, Any], source: Source, report: Report) -> ModelSource | None:
+    before = len(report.errors)
+    blocks: list[Any] = []
+    origins: list[Path] = []
+    adapter = _block_adapter(kind)
+    written = model["blocks"]
+    if not isinstance(written, list):
+        report.error(Code.WRONG_TYPE, source.span(("model", "blocks")), "`blocks` must be a list of blocks")
+        return None
+    for k, block in enumerate(written):
+        path: Path = ("model", "blocks", k)
+        if isinstance(block, dict) and block.get("kind") == "repeat":
+            if _validate(RepeatBlock, block, path, source, report) is None:
+                continue
+            for copy in _unroll(block):
+                blocks.append(_validate(adapter, copy, (*path, "block"), source, report))
+                origins.append((*path, "block"))
+        else:
+            blocks.append(_validate(adapter, block, path, source, report))
+            origins.append(path)
+    rest = {key: value for key, value in model.items() if key != "blocks"}
+    parsed: AtomsModel | StateModel | None
+    if kind == "atoms":
+        unknown = [key for key in rest if key not in ("features", "heads")]
+        for key in unknown:
+            report.error(
+                Code.UNKNOWN_KEY,
+                source.span(("model", key), key=True),
+                f"`{key}` is not a key of a model made of blocks",
+                help="its keys are: features, blocks, heads",
+            )
+        if "features" not in rest:
+            report.error(
+                Code.MISSING_KEY,
+                source.span(("model",), key=True),
+                "a model made of blocks needs `features`",
+                help="write `features: {node: 64x0e}`",
+            )
+        features = _validate(Features, rest.get("features", {}), ("model", "features"), source, report)
+        heads = {
+            name: _validate(EnergyHead, head, ("model", "heads", name), source, report)
+            for name, head in rest.get("heads", {"energy": {}}).items()
+        }
+        if len(report.errors) > before:
+            return None
+        parsed = AtomsModel(features=features, blocks=tuple(blocks), heads=heads)
+    else:
+        for key in rest:
+            report.error(
+                Code.UNKNOWN_KEY,
+                source.span(("model", key), key=True),
+                f"`{key}` is not a key of a phase-space model",
+                help="its only key is `blocks`",
+            )
+        if len(report.errors) > before:
+            return None
+        parsed = StateModel(blocks=tuple(blocks))
+    return ModelSource(parsed, source.span(("model",), key=True), source, None, (), tuple(origins))
+
+
+def _unroll(repeat: Mapping[str, Any]) -> list[dict[str, Any]]:
+    block = dict(repeat["block"])
+    first = {**block, **repeat.get("first", {})}
+    return [first] + [block] * (int(repeat["times"]) - 1)
+
+
+def _model_class(kind: str) -> type[AtomsModel | StateModel]:
+    return AtomsModel if kind == "atoms" else StateModel
+
+
+@lru_cache(maxsize=2)
+def _block_adapter(kind: str) -> TypeAdapter[Any]:
+    return TypeAdapter(AtomsBlock if kind == "atoms" else StateBlock)
+
+
+def _validate(shape: Any, value: object, path: Path, source: Source, report: Report) -> Any:
+    try:
+        if isinstance(shape, TypeAdapter):
+            return shape.validate_python(value)
+        return shape.model_validate(value)
+    except ValidationError as error:
+        diagnose(error, source, report, prefix=path, model=shape)
+        return None

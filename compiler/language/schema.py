@@ -1,0 +1,306 @@
+"""The spec language, version 1: frozen pydantic models of everything a spec may say.
+
+Defaults exist here and nowhere else. Messages of validators are `what || how to mend it`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, WithJsonSchema
+from pydantic import field_validator, model_validator
+
+from ..symmetry.units import Unit, UnitError, conversion_factor, parse_quantity
+from .elements import SYMBOLS, closest_symbol
+
+
+class Block(BaseModel):
+    """A mapping of the spec: closed keys, frozen values."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def _length(value: object) -> float:
+    """A length in Å, from `5.0 Å` or `0.5 nm`."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        raise ValueError(f"`{value}` has no unit || write `{value} Å`")
+    try:
+        number, unit = parse_quantity(str(value))
+        return number * conversion_factor(unit, Unit.parse("Å"))
+    except UnitError as error:
+        raise ValueError(f"{error} || {error.help or 'a length is written as `5.0 Å`'}") from None
+
+
+def _unit(value: object) -> str:
+    try:
+        return str(Unit.parse(str(value)))
+    except UnitError as error:
+        raise ValueError(f"{error} || {error.help or 'units are written as `eV`, `eV/Å`, `kcal/mol`'}") from None
+
+
+Length = Annotated[float, BeforeValidator(_length), WithJsonSchema({"type": "string", "examples": ["5.0 Å"]})]
+UnitText = Annotated[str, BeforeValidator(_unit), WithJsonSchema({"type": "string", "examples": ["eV/Å"]})]
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+# --- system ---------------------------------------------------------------------------------------------------
+
+
+class AtomsSystem(Block):
+    """Molecules and crystals: atoms of the listed species that see each other within the cutoff."""
+
+    kind: Literal["atoms"]
+    species: tuple[str, ...] = Field(min_length=1, description="chemical symbols, in any order")
+    cutoff: Length
+
+    @field_validator("species")
+    @classmethod
+    def _known(cls, species: tuple[str, ...]) -> tuple[str, ...]:
+        for symbol in species:
+            if symbol not in SYMBOLS:
+                raise ValueError(
+                    f"`{symbol}` is not a chemical symbol || did you mean `{closest_symbol(symbol)}`?"
+                )
+        if len(set(species)) != len(species):
+            twice = next(symbol for symbol in species if species.count(symbol) > 1)
+            raise ValueError(f"species `{twice}` is listed twice || list every species once")
+        return species
+
+    @field_validator("cutoff")
+    @classmethod
+    def _positive(cls, cutoff: float) -> float:
+        if cutoff <= 0:
+            raise ValueError(f"a cutoff must be positive, not {cutoff:g} Å || typical values are 4 to 6 Å")
+        return cutoff
+
+
+def _rep(value: object) -> str:
+    text = str(value)
+    if isinstance(value, bool) or not re.fullmatch(r"[1-9]\d*|(\d+x)?\d+(\+(\d+x)?\d+)*", text):
+        raise ValueError(
+            f"`{text}` is not a representation || write a number of dimensions (`1`), or irreps of SO(2) (`1x1`)"
+        )
+    return text
+
+
+RepText = Annotated[
+    str, BeforeValidator(_rep), WithJsonSchema({"type": ["integer", "string"], "examples": [1, "1x1"]})
+]
+
+
+class PhaseSpaceSystem(Block):
+    """Coordinates with their momenta. A coordinate is a number of dimensions, or irreps of SO(2) such as `1x1`."""
+
+    kind: Literal["phase_space"]
+    coordinates: dict[str, RepText] = Field(min_length=1)
+
+    @field_validator("coordinates")
+    @classmethod
+    def _names(cls, coordinates: dict[str, str]) -> dict[str, str]:
+        for name in coordinates:
+            if not name.isidentifier():
+                raise ValueError(f"`{name}` is not a name || use letters, digits and `_`")
+        return coordinates
+
+
+System = Annotated[AtomsSystem | PhaseSpaceSystem, Field(discriminator="kind")]
+
+
+# --- symmetry -------------------------------------------------------------------------------------------------
+
+
+class Relaxed(Block):
+    """W = [P + s (I - P)] V: weights that break the symmetry enter scaled by s."""
+
+    relaxed: Annotated[float, Field(ge=0, le=1)]
+
+
+class Within(Block):
+    within: Positive
+
+
+class HardWithin(Block):
+    """Proven, or approximate with a measured error of at most `within`."""
+
+    hard: Within
+
+
+def _mode_tag(value: object) -> str:
+    if isinstance(value, (Relaxed, HardWithin)):
+        return "@relaxed" if isinstance(value, Relaxed) else "@hard"
+    if isinstance(value, dict):
+        return "@hard" if "hard" in value else "@relaxed"
+    return "@name"
+
+
+Mode = Annotated[
+    Annotated[Literal["hard", "free"], Tag("@name")]
+    | Annotated[Relaxed, Tag("@relaxed")]
+    | Annotated[HardWithin, Tag("@hard")],
+    Discriminator(_mode_tag),
+]
+
+GROUPS = {"atoms": ("O(3)", "SO(3)", "inversion"), "phase_space": ("SO(2)", "translation")}
+
+
+# --- constraints and targets ----------------------------------------------------------------------------------
+
+
+class Hamiltonian(Block):
+    """The flow is z' = (dH/dp, -dH/dq). A separable H = T(p) + V(q) allows leapfrog."""
+
+    separable: bool = False
+    masses: tuple[Positive, ...] | None = None
+    integrator: Literal["leapfrog", "rk4"] = "rk4"
+    dissipation: Literal["none"] = "none"
+
+
+class Constraints(Block):
+    hamiltonian: Hamiltonian | None = None
+
+
+class Target(Block):
+    """What the model predicts: declared by `per`, `rep` and `unit`, or derived by `gradient_of` or `flow_of`."""
+
+    per: Literal["system", "node"] | None = None
+    rep: str | None = None
+    unit: UnitText | None = None
+    gradient_of: str | None = None
+    wrt: Literal["positions", "strain"] | None = None
+    scale: float | None = None
+    flow_of: Literal["hamiltonian"] | None = None
+
+    @field_validator("rep", mode="before")
+    @classmethod
+    def _text(cls, value: object) -> object:
+        return str(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else value
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Target:
+        if self.gradient_of and self.flow_of:
+            raise ValueError("a target is either `gradient_of` or `flow_of` something, not both || keep one")
+        if self.gradient_of and not self.wrt:
+            raise ValueError(
+                "a gradient needs `wrt` || write `wrt: positions` (forces) or `wrt: strain` (stress)"
+            )
+        if self.wrt and not self.gradient_of:
+            raise ValueError("`wrt` belongs to a gradient || add `gradient_of: energy`, or remove `wrt`")
+        return self
+
+
+# --- data, training, tuning, export ---------------------------------------------------------------------------
+
+
+class Label(Block):
+    key: str
+    unit: UnitText | None = None
+
+
+class DataSet(Block):
+    """A file of frames (or arrays); `labels` says which key of the file holds which target."""
+
+    path: str
+    labels: dict[str, Label] | None = None
+    state: str = "z"
+
+
+def _split_tag(value: object) -> str:
+    if isinstance(value, (dict, DataSet)):
+        return "@set"
+    return "@count" if isinstance(value, int) and not isinstance(value, bool) else "@fraction"
+
+
+Split = Annotated[
+    Annotated[Annotated[float, Field(gt=0, lt=1)], Tag("@fraction")]
+    | Annotated[Count, Tag("@count")]
+    | Annotated[DataSet, Tag("@set")],
+    Discriminator(_split_tag),
+]
+
+
+class Data(Block):
+    """Where frames come from. `validation` may be a fraction or a number of training frames, or a set of its own."""
+
+    train: DataSet
+    validation: Split = 0.1
+    test: Split | None = None
+    others: dict[str, DataSet] = {}
+    isolated_atoms: dict[str, float] | Literal["least_squares", "frames"] = "least_squares"
+    seed: int = 0
+
+    @field_validator("isolated_atoms", mode="before")
+    @classmethod
+    def _plain(cls, value: object) -> object:
+        if isinstance(value, (dict, str)):
+            return value
+        raise ValueError(
+            f"`{value}` are no isolated-atom energies || write `least_squares`, `frames`, or a mapping `{{H: -13.6}}` in eV"
+        )
+
+
+class LossTerm(Block):
+    weight: Annotated[float, Field(ge=0)] = 1.0
+    per_atom: bool | None = None
+
+
+class Train(Block):
+    epochs: Count = 100
+    batch: Count = 8
+    learning_rate: Positive = 0.01
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    optimizer: Literal["adam", "adamw", "amsgrad"] = "adamw"
+    schedule: Literal["constant", "cosine", "plateau"] = "cosine"
+    ema: Annotated[float, Field(gt=0, lt=1)] | None = None
+    seed: int = 0
+    precision: Literal["float32", "float64"] = "float32"
+    clip: Positive | None = 10.0
+    patience: Count | None = None
+    loss: dict[str, LossTerm] = {}
+
+
+class Budget(Block):
+    minutes: Positive
+
+
+class Tune(Block):
+    """What `equic tune` minimises, and how long it may take."""
+
+    minimize: str
+    trials: Count = 20
+    budget: Budget | None = None
+    epochs: Count | None = None
+    seed: int = 0
+
+    @field_validator("minimize", mode="before")
+    @classmethod
+    def _one(cls, value: object) -> object:
+        if isinstance(value, list) and len(value) == 1:
+            return value[0]
+        if isinstance(value, list):
+            raise ValueError(
+                "several objectives are not searched yet || name one, such as `validation.forces.rmse`"
+            )
+        return value
+
+
+class Export(Block):
+    targets: tuple[Literal["pt2"], ...] = ("pt2",)
+    dtype: Literal["float32", "float64"] = "float64"
+
+
+class Spec(Block):
+    """A whole spec. `model` is checked on its own, after its preset is filled in."""
+
+    equic: Literal[1]
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    system: System
+    symmetry: dict[str, Mode] = {}
+    constraints: Constraints = Constraints()
+    targets: dict[str, Target] = Field(min_length=1)
+    model: dict[str, Any]
+    data: Data | None = None
+    train: Train = Train()
+    tune: Tune | None = None
+    export: Export = Export()

@@ -1,0 +1,298 @@
+"""Pydantic's errors as diagnostics: at the right place of the YAML text, and in plain words."""
+
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from ..symmetry.units import UnitError
+from .codes import Code
+from .diagnostics import Report, SpecValueError
+from .locate import Located, SchemaWalk
+from .nodes import Path, path_text
+from .source import Source
+from .spans import Span
+from .wording import clip, listed, nearest, place_words, suggestion, value_words
+
+_EXPECTED = {
+    "int": "a whole number",
+    "float": "a number",
+    "decimal": "a number",
+    "string": "a text",
+    "bool": "`true` or `false`",
+    "list": "a list",
+    "tuple": "a list",
+    "set": "a list",
+    "frozen_set": "a list",
+    "iterable": "a list",
+    "dict": "a mapping",
+    "mapping": "a mapping",
+    "model": "a mapping",
+    "model_attributes": "a mapping",
+    "dataclass": "a mapping",
+    "none": "nothing",
+}
+_MISTYPED = re.compile(rf"({'|'.join(_EXPECTED)})_(?:type|parsing|required|from_float)|({'|'.join(_EXPECTED)})_parsing_size")
+_BOUNDS = {
+    "greater_than": ("gt", "larger than"),
+    "greater_than_equal": ("ge", "at least"),
+    "less_than": ("lt", "less than"),
+    "less_than_equal": ("le", "at most"),
+    "multiple_of": ("multiple_of", "a multiple of"),
+}
+_FALSE_FRIENDS = {"yes": "true", "on": "true", "y": "true", "no": "false", "off": "false", "n": "false"}
+_MOST_LISTED = 6  # longer lists of choices go into the help
+
+Error = Mapping[str, Any]
+
+
+def diagnose(
+    error: ValidationError,
+    source: Source,
+    report: Report,
+    *,
+    model: type[BaseModel],
+    prefix: Path = (),
+) -> None:
+    """Report every error of a failed `model.model_validate(...)`.
+
+    `prefix` is the path of the validated part in `source`, which may have been filled up since (by a preset):
+    a path that is not in the text is shown at its nearest ancestor. Validators say what is wrong by
+    `raise ValueError("message || help")`, or by `SpecValueError` to choose the code and the key to blame.
+    """
+    walk = SchemaWalk(model)
+    found = [_Found(item, walk.locate(item["loc"])) for item in error.errors(include_url=False)]
+    writer = _Writer(source, report, walk, prefix)
+    unions: dict[Path, list[_Found]] = defaultdict(list)
+    for item in found:
+        if item.place.union is not None:
+            unions[item.place.union[0]].append(item)
+    unknown = [item for item in found if item.error["type"] == "extra_forbidden"]
+    for item in found:
+        if item.place.union is None and not _explained(item, unknown, walk):
+            writer.write(item)
+    for path, items in unions.items():
+        writer.write_union(path, items)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    error: Error
+    place: Located
+
+    @property
+    def mistyped(self) -> str | None:
+        """The words for the expected type, when the error is that the value has another one."""
+        match = _MISTYPED.fullmatch(self.error["type"])
+        return None if match is None else _EXPECTED[match.group(1) or match.group(2)]
+
+
+def _explained(item: _Found, unknown: Sequence[_Found], walk: SchemaWalk) -> bool:
+    """Whether a missing key is only a misspelt one, which is reported anyway."""
+    if item.error["type"] != "missing":
+        return False
+    parent, key = item.place.path[:-1], item.place.path[-1]
+    return any(
+        other.place.path[:-1] == parent and nearest(other.place.path[-1], walk.keys(_parent(walk, other))) == key
+        for other in unknown
+    )
+
+
+def _parent(walk: SchemaWalk, item: _Found) -> Any:
+    return walk.locate(item.error["loc"][:-1]).schema
+
+
+class _Writer:
+    """Turns located errors into diagnostics of one source."""
+
+    def __init__(self, source: Source, report: Report, walk: SchemaWalk, prefix: Path) -> None:
+        self.source, self.report, self.walk, self.prefix = source, report, walk, prefix
+
+    def write(self, item: _Found) -> None:
+        kind, path = item.error["type"], (*self.prefix, *item.place.path)
+        if kind == "missing":
+            self.missing(item, path)
+        elif kind == "extra_forbidden":
+            self.unknown_key(item, path)
+        elif kind in ("literal_error", "enum"):
+            self.choice(item, path)
+        elif kind == "union_tag_invalid":
+            self.tag(item, path)
+        elif kind == "union_tag_not_found":
+            self.no_tag(item, path)
+        elif kind in ("value_error", "assertion_error"):
+            self.value_error(item, path)
+        elif kind in _BOUNDS:
+            context, words = _BOUNDS[kind]
+            bound = item.error["ctx"][context]
+            self.plain(Code.OUT_OF_RANGE, item, path, f"must be {words} {bound:g}, not {self.got(item, path)}")
+        elif kind == "finite_number":
+            self.plain(Code.OUT_OF_RANGE, item, path, "must be a finite number")
+        elif kind in ("too_short", "too_long", "string_too_short", "string_too_long"):
+            self.length(item, path)
+        elif kind == "string_pattern_mismatch":
+            help = f"it must match the pattern `{item.error['ctx']['pattern']}`"
+            self.plain(Code.WRONG_CHOICE, item, path, f"cannot be {self.got(item, path)}", help)
+        elif item.mistyped:
+            self.mistyped([item.mistyped], item, path)
+        else:
+            self.plain(Code.INVALID_VALUE, item, path, f"cannot be {self.got(item, path)}")
+
+    def write_union(self, path: Path, items: list[_Found]) -> None:
+        """The errors of the member that was most likely meant; where none fits, what they all expect."""
+        members: dict[str, list[_Found]] = defaultdict(list)
+        for item in items:
+            assert item.place.union is not None
+            members[item.place.union[1]].append(item)
+        shaped = [
+            found for found in members.values() if not any(i.mistyped and i.place.path == path for i in found)
+        ]
+        if shaped:
+            for item in min(shaped, key=len):
+                self.write(item)
+            return
+        first = items[0]
+        expected = list(dict.fromkeys(words for item in items if (words := item.mistyped)))
+        self.mistyped(expected, first, (*self.prefix, *path))
+
+    def plain(self, code: Code, item: _Found, path: Path, words: str, help: str | None = None) -> None:
+        span = self.source.span(path, key=item.place.on_key)
+        self.report.error(code, span, f"{place_words(path)} {words}", help=help)
+
+    def got(self, item: _Found, path: Path) -> str:
+        return value_words(item.error["input"], self.text(item, path))
+
+    def text(self, item: _Found, path: Path) -> str | None:
+        node = self.source.root.at(path)
+        return node.text if node is not None and node.value == item.error["input"] else None
+
+    def missing(self, item: _Found, path: Path) -> None:
+        key, parent = str(path[-1]), path[:-1]
+        cls = self.model_at(item)
+        field = next(
+            (f for name, f in cls.model_fields.items() if key in (name, f.validation_alias)) if cls else iter(()), None
+        )
+        help = f"add `{key}:`" + (f", {field.description}" if field is not None and field.description else "")
+        subject = place_words(parent)
+        self.report.error(Code.MISSING_KEY, self.block_span(parent), f"{subject} needs the key `{key}`", help=help)
+
+    def model_at(self, item: _Found) -> type[BaseModel] | None:
+        return self.walk.model_at(item.error["loc"][:-1])
+
+    def block_span(self, path: Path) -> Span:
+        """Where to point for a block as a whole: its `kind:`, else its key, else its first character."""
+        node = self.source.root.at(path)
+        kind = node.child("kind") if node is not None else None
+        if kind is not None and kind.key is not None and kind.key.file == kind.span.file:
+            return Span(kind.key.file, kind.key.start, kind.span.end)
+        span = self.source.span(path, key=True)
+        return span if path else Span(span.file, span.start, span.start)
+
+    def unknown_key(self, item: _Found, path: Path) -> None:
+        key, parent = str(path[-1]), path[:-1]
+        known = self.walk.keys(_parent(self.walk, item))
+        given = item.error["loc"] and self.source.root.at(parent)
+        free = [name for name in known if given is None or given.child(name) is None]
+        homes = [home for home in self.walk.homes(key) if (*self.prefix, *home) != parent]
+        if nearest(key, free) is None and homes:
+            where = path_text((*self.prefix, *homes[0]))
+            help = f"it belongs under `{where}`" if where else "it belongs at the top, without indentation"
+        else:
+            others = ", ".join(f"`{name}`" for name in known)
+            help = suggestion(key, free, f"its keys are {others}" if known else "remove it")
+        span = self.source.span(path, key=True)
+        self.report.error(Code.UNKNOWN_KEY, span, f"{place_words(parent)} has no key `{clip(key)}`", help=help)
+
+    def choice(self, item: _Found, path: Path) -> None:
+        schema = item.place.schema
+        known = list(schema["expected"]) if schema is not None and schema["type"] == "literal" else []
+        known = known or re.findall(r"'([^']*)'", str(item.error["ctx"].get("expected", "")))
+        self.one_of(Code.WRONG_CHOICE, known, item.error["input"], item, path)
+
+    def one_of(self, code: Code, known: list[Any], value: Any, item: _Found, path: Path) -> None:
+        if path == ("equic",):
+            code = Code.UNSUPPORTED_VERSION
+        got = value_words(value, self.text(item, path))
+        got = f"`{clip(str(value))}`" if isinstance(value, str) and value.strip() else got
+        if len(known) <= _MOST_LISTED:
+            words, rest = f"must be {listed(known)}, not {got}", f"write {listed(known)}"
+        else:
+            words, rest = f"cannot be {got}", f"write one of {listed(known)}"
+        self.plain(code, item, path, words, suggestion(value, known, rest) if isinstance(value, str) else rest)
+
+    def tag(self, item: _Found, path: Path) -> None:
+        schema, context = item.place.schema, item.error["ctx"]
+        name = schema.get("discriminator") if schema is not None else None
+        known = [tag for tag in schema["choices"] if not str(tag).startswith("@")] if schema is not None else []
+        if isinstance(name, str):
+            value = item.error["input"].get(name) if isinstance(item.error["input"], dict) else context["tag"]
+            self.one_of(Code.UNKNOWN_KIND, known, value, item, (*path, name))
+        else:
+            self.plain(Code.WRONG_CHOICE, item, path, f"cannot be {self.got(item, path)}", None)
+
+    def no_tag(self, item: _Found, path: Path) -> None:
+        schema = item.place.schema
+        name = schema.get("discriminator") if schema is not None else None
+        if not isinstance(name, str) or schema is None:
+            self.plain(Code.WRONG_TYPE, item, path, f"cannot be {self.got(item, path)}", None)
+        elif not isinstance(item.error["input"], dict):
+            self.mistyped(["a mapping"], item, path)
+        else:
+            help = f"add `{name}:`, which is {listed(schema['choices'])}"
+            words = f"{place_words(path)} needs the key `{name}`"
+            self.report.error(Code.MISSING_KEY, self.block_span(path), words, help=help)
+
+    def value_error(self, item: _Found, path: Path) -> None:
+        error = item.error["ctx"]["error"]
+        if isinstance(error, SpecValueError):
+            path = (*path, *error.at)
+            self.report.error(error.code, self.at(item, path), error.message, help=error.help)
+        elif isinstance(error, UnitError):
+            self.report.error(Code.UNKNOWN_UNIT, self.at(item, path), error.message, help=error.help)
+        else:
+            message, _, help = str(error).partition(" || ")
+            self.report.error(Code.INVALID_VALUE, self.at(item, path), message, help=help or None)
+
+    def at(self, item: _Found, path: Path) -> Span:
+        node = self.source.root.at(path)
+        block = node is not None and isinstance(node.value, dict)
+        return self.block_span(path) if block else self.source.span(path, key=item.place.on_key)
+
+    def length(self, item: _Found, path: Path) -> None:
+        context = item.error["ctx"]
+        short = "short" in item.error["type"]
+        bound = context["min_length" if short else "max_length"]
+        value = item.error["input"]
+        noun = "characters" if isinstance(value, str) else "entries" if isinstance(value, dict) else "items"
+        noun = {"entries": "entry"}.get(noun, noun[:-1]) if bound == 1 else noun
+        words = f"needs at {'least' if short else 'most'} {bound} {noun}, and has {len(value) or 'none'}"
+        self.plain(Code.WRONG_LENGTH, item, path, words)
+
+    def mistyped(self, expected: list[str], item: _Found, path: Path) -> None:
+        value = item.error["input"]
+        words = f"must be {' or '.join(expected)}, not {self.got(item, path)}"
+        code = Code.UNSUPPORTED_VERSION if path == ("equic",) else Code.WRONG_TYPE
+        self.plain(code, item, path, words, self.type_help(expected, value, item))
+
+    def type_help(self, expected: list[str], value: Any, item: _Found) -> str | None:
+        if value is None:
+            return "write a value after the colon, or remove the key"
+        if "`true` or `false`" in expected and isinstance(value, str) and value.lower() in _FALSE_FRIENDS:
+            return f"write `{_FALSE_FRIENDS[value.lower()]}`"
+        if "a text" in expected and isinstance(value, (bool, int, float)):
+            return "put it in quotes"
+        if isinstance(value, str) and {"a number", "a whole number"} & set(expected):
+            bare = re.fullmatch(r"\s*([-+]?[0-9][0-9_',]*(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?)\s*(.*)", value)
+            if bare is not None and (bare.group(2) or re.search("[_',]", bare.group(1))):
+                return f"write the number alone: `{re.sub(chr(91) + '_,' + chr(39) + chr(93), '', bare.group(1))}`"
+            if bare is not None:
+                return "remove the quotes"
+        if "a list" in expected and isinstance(value, (str, int, float)):
+            return f"write `[{value}]`"
+        known = self.walk.keys(item.place.schema)
+        if "a mapping" in expected and known:
+            return f"its keys are {', '.join(f'`{name}`' for name in known)}"
+        return None

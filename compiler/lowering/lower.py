@@ -1,0 +1,186 @@
+"""Graph to plan: plain JSON that the runtime builds, trains, certifies and exports without the compiler."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from typing import Any
+
+from ..ir.graph import Graph, graph_hash
+from ..ir.types import Type
+from ..language.schema import AtomsSystem, DataSet, HardWithin, Relaxed, Spec
+from ..passes.check_dynamics import conserved_quantities, is_separable
+from ..passes.context import Context
+from ..symmetry.units import Unit, conversion_factor
+
+PLAN_VERSION = 1
+LOSS_WEIGHTS = {"energy": 1.0, "forces": 10.0, "stress": 10.0, "derivatives": 1.0}
+
+
+def lower(graph: Graph, ctx: Context, *, cites: tuple[str, ...], architecture: str | None) -> dict[str, Any]:
+    """The plan of a graph whose types are known and whose checks have passed."""
+    spec = ctx.spec
+    used = {node.op.reference for node in graph.nodes if node.op.reference not in ("", "definition")}
+    return {
+        "version": PLAN_VERSION,
+        "name": spec.name,
+        "kind": spec.system.kind,
+        "architecture": architecture,
+        "system": _system(graph, ctx),
+        "steps": [_step(graph, name, ctx) for name in (node.name for node in graph.nodes)],
+        "outputs": {target: _output(graph.type(name), name) for target, name in graph.outputs.items()},
+        "statistics": _statistics(graph),
+        "claims": [_claim(graph, ctx, factor) for factor in ctx.scope.factors],
+        "conserved": [
+            {"quantity": one.quantity, "because": one.because, "holds": one.holds, "broken_by": one.broken_by}
+            for one in conserved_quantities(graph, ctx)
+        ],
+        "smoothness": {t: _finite(graph.type(n).smooth) for t, n in graph.outputs.items()},
+        "locality": {t: _finite(graph.type(n).radius) for t, n in graph.outputs.items()},
+        "data": _data(spec, ctx),
+        "train": _train(spec),
+        "export": {"targets": list(spec.export.targets), "dtype": spec.export.dtype},
+        "graph_hash": graph_hash(graph),
+        "spec_hash": hashlib.sha256(_canonical(spec)).hexdigest(),
+        "citations": sorted({*cites, *used}),
+    }
+
+
+def _canonical(spec: Spec) -> bytes:
+    return json.dumps(spec.model_dump(mode="json"), sort_keys=True, ensure_ascii=False).encode()
+
+
+def _finite(value: float) -> float | None:
+    """JSON has no infinity: analytic and global are null."""
+    return None if value == float("inf") else value
+
+
+def _step(graph: Graph, name: str, ctx: Context) -> dict[str, Any]:
+    node = graph[name]
+    result = graph.type(name)
+    inputs = [source for _, source in node.op.inputs()]
+    types = [graph.type(source) for source in inputs]
+    return {
+        "name": name,
+        "layer": node.op.kind,  # type: ignore[attr-defined]
+        "inputs": inputs,
+        "params": node.op.lower(types, result, ctx.scope),
+        "index": str(result.index),
+        "rep": str(result.rep),
+        "unit": str(result.unit),
+        "dim": result.dim,
+    }
+
+
+def _output(type_: Type, name: str) -> dict[str, Any]:
+    return {"step": name, "index": str(type_.index), "rep": str(type_.rep), "unit": str(type_.unit)}
+
+
+def _system(graph: Graph, ctx: Context) -> dict[str, Any]:
+    system = ctx.spec.system
+    if isinstance(system, AtomsSystem):
+        stress = any(target.wrt == "strain" for target in ctx.spec.targets.values())
+        return {"species": list(system.species), "cutoff": system.cutoff, "periodic_stress": stress}
+    hamiltonian = ctx.spec.constraints.hamiltonian
+    dims = dict(ctx.scope.coordinates)
+    return {
+        "coordinates": [{"name": n, "rep": rep, "dim": dims[n]} for n, rep in system.coordinates.items()],
+        "dim": 2 * sum(dims.values()),
+        "integrator": hamiltonian.integrator if hamiltonian else "rk4",
+        "separable": is_separable(graph),
+        "structure": "hamiltonian" if hamiltonian else "free",
+        "masses": list(hamiltonian.masses) if hamiltonian and hamiltonian.masses else None,
+    }
+
+
+def _statistics(graph: Graph) -> list[str]:
+    kinds = {node.op.kind for node in graph.nodes}  # type: ignore[attr-defined]
+    names = []
+    if any(getattr(node.op, "norm", None) == "average" for node in graph.nodes):
+        names.append("average_neighbors")
+    if "shift_scale" in kinds:
+        names += ["atomic_energies", "scale", "shift"]
+    return names
+
+
+def _claim(graph: Graph, ctx: Context, factor: str) -> dict[str, Any]:
+    mode, _ = ctx.mode(factor)
+    hold = None
+    for target in ctx.spec.targets:
+        if target in graph.outputs:
+            here = graph.type(graph.outputs[target]).hold(factor)
+            hold = here if hold is None else hold.join(here)
+    assert hold is not None
+    relaxed = isinstance(mode, Relaxed) and mode.relaxed > 0
+    return {
+        "factor": factor,
+        "mode": "relaxed" if relaxed else ("free" if mode == "free" else "hard"),
+        "strength": mode.relaxed if isinstance(mode, Relaxed) and relaxed else None,
+        "demanded": "any" if relaxed or mode == "free" else "exact",
+        "verdict": str(hold.verdict),
+        "eps": hold.eps,
+        "ops": sorted(hold.ops),
+        "within": mode.hard.within if isinstance(mode, HardWithin) else None,
+    }
+
+
+def _data(spec: Spec, ctx: Context) -> dict[str, Any] | None:
+    data = spec.data
+    if data is None:
+        return None
+    folder = os.path.dirname(os.path.abspath(ctx.source.path))
+    inherited = data.train.labels or {}
+
+    def one(part: DataSet) -> dict[str, Any]:
+        labels = part.labels if part.labels is not None else inherited
+        entry: dict[str, Any] = {
+            "path": os.path.normpath(os.path.join(folder, part.path)),
+            "labels": {
+                target: {"key": label.key, "factor": _factor(spec, target, label.unit)}
+                for target, label in labels.items()
+            },
+        }
+        if spec.system.kind == "phase_space":
+            entry["state"] = part.state
+        return entry
+
+    sets: dict[str, Any] = {"train": one(data.train)}
+    for name, split in (("validation", data.validation), ("test", data.test)):
+        if split is None:
+            continue
+        if isinstance(split, DataSet):
+            sets[name] = one(split)
+        else:
+            sets[name] = {"count": split} if isinstance(split, int) else {"fraction": split}
+    sets.update({name: one(part) for name, part in data.others.items()})
+    return {"sets": sets, "isolated_atoms": data.isolated_atoms, "seed": data.seed}
+
+
+def _factor(spec: Spec, target: str, unit: str | None) -> float:
+    """From the label's unit to the model's."""
+    declared = spec.targets[target].unit
+    if unit is None or declared is None:
+        return 1.0
+    return conversion_factor(Unit.parse(unit), Unit.parse(declared))
+
+
+def _train(spec: Spec) -> dict[str, Any]:
+    train = spec.train.model_dump(mode="json")
+    labels = (spec.data.train.labels or {}) if spec.data is not None else {}
+    per_atom = {name: name == "energy" for name in spec.targets}
+    train["loss"] = {
+        name: {
+            "weight": spec.train.loss[name].weight if name in spec.train.loss else LOSS_WEIGHTS.get(name, 1.0),
+            "per_atom": per_atom[name],
+        }
+        for name in spec.targets
+        if name in labels or not labels
+    }
+    for name, term in spec.train.loss.items():
+        if name in train["loss"] and term.per_atom is not None:
+            train["loss"][name]["per_atom"] = term.per_atom
+    return train
+
+
+__all__ = ["PLAN_VERSION", "lower"]

@@ -1,0 +1,60 @@
+"""Compare the verdict of every output with what the spec demands of each factor.
+
+A factor held `hard` must be exact; the first op that breaks it is shown at its line, with the reason and a way out.
+"""
+
+from __future__ import annotations
+
+from ..ir.graph import Graph
+from ..ir.types import Verdict
+from ..language.codes import Code
+from .context import Context, factors_of, mode_name
+
+_CURES = {
+    "act": "use `form: gate` or `form: norm`, which act on lengths, or write `{group}: free`",
+    "mlp": "feed it invariants (lengths, inner products), or write `{group}: free`",
+}
+
+
+def check_symmetry(graph: Graph, ctx: Context) -> Graph:
+    """Report every op that breaks a factor which the spec holds hard; the graph is returned as it is."""
+    shown: set[tuple[str, str]] = set()
+    for factor in ctx.scope.factors:
+        mode, path = ctx.mode(factor)
+        if mode == "free" or mode_name(mode).startswith("relaxed"):
+            continue
+        for target in ctx.spec.targets:
+            name = graph.outputs.get(target)
+            if name is None or name not in graph:
+                continue
+            hold = graph.type(name).hold(factor)
+            if hold.verdict is not Verdict.BROKEN:
+                continue
+            for op in sorted(hold.ops, key=lambda one: _position(graph, one)):
+                if (op, factor) not in shown:
+                    shown.add((op, factor))
+                    _report(graph, ctx, factor, op, path)
+    return graph
+
+
+def _position(graph: Graph, name: str) -> int:
+    return next((k for k, node in enumerate(graph.nodes) if node.name == name), -1)
+
+
+def _report(graph: Graph, ctx: Context, factor: str, op: str, path: tuple[str, ...]) -> None:
+    node = graph[op]
+    group = path[-1] if path else factor
+    also = [one for one in factors_of(group) if one != factor]
+    # One line per op is enough: O(3) declared as a whole is reported for the first factor that breaks.
+    if also and factor != factors_of(group)[0] and (op, factors_of(group)[0]) in ctx.reasons:
+        return
+    kind = node.op.kind  # type: ignore[attr-defined]
+    cure = _CURES.get(kind, "use an op that keeps it, or write `{group}: free`").format(group=group)
+    related = ((ctx.source.span(path), f"{group} is declared {mode_name(ctx.mode(factor)[0])} here"),) if path else ()
+    ctx.report.error(
+        Code.ACTIVATION_ON_NONSCALAR if kind == "act" else Code.BROKEN_SYMMETRY,
+        node.span,
+        f"`{op}` breaks {factor}: {ctx.reasons[(op, factor)]}",
+        help=cure,
+        related=related,
+    )

@@ -1,0 +1,67 @@
+"""Compare the type of every output with its target's declaration: index, representation, unit."""
+
+from __future__ import annotations
+
+from ..ir.graph import Graph
+from ..ir.types import Index, Type
+from ..language.codes import Code
+from ..language.schema import Target
+from ..symmetry.irreps import Irreps, IrrepsError
+from ..symmetry.units import Unit
+from .context import Context
+
+
+def check_targets(graph: Graph, ctx: Context) -> Graph:
+    """Report every target whose declaration does not fit what the graph computes; returns the graph as it is."""
+    for name, target in ctx.spec.targets.items():
+        if name in graph.outputs and graph[graph.outputs[name]].type is not None:
+            _check(name, target, graph.type(graph.outputs[name]), ctx)
+    return graph
+
+
+def _check(name: str, target: Target, found: Type, ctx: Context) -> None:
+    path = ("targets", name)
+    if target.per is not None and Index(target.per) is not found.index:
+        ctx.report.error(
+            Code.INDEX_MISMATCH,
+            ctx.source.span((*path, "per")),
+            f"`{name}` is declared per {target.per}, but the model computes it per {found.index}",
+            help=f"write `per: {found.index}`",
+        )
+    if target.rep is not None and ctx.scope.kind == "atoms":
+        try:
+            declared = Irreps.parse(target.rep).simplified()
+        except IrrepsError as error:
+            message, _, help = str(error).partition(" || ")
+            ctx.report.error(Code.BAD_IRREPS, ctx.source.span((*path, "rep")), message, help=help or None)
+            return
+        if isinstance(found.rep, Irreps) and declared != found.rep.simplified():
+            ctx.report.error(
+                Code.REP_MISMATCH,
+                ctx.source.span((*path, "rep")),
+                f"`{name}` is declared as `{target.rep}`, but the model computes `{found.rep.simplified()}`",
+                help=f"write `rep: {_short(found.rep)}`",
+            )
+    if target.unit is None:
+        return
+    declared_unit = Unit.parse(target.unit)
+    span = ctx.source.span((*path, "unit"))
+    if declared_unit.dimension != found.unit.dimension:
+        gradient = target.gradient_of is not None
+        ctx.report.error(
+            Code.UNIT_MISMATCH,
+            span,
+            f"`{name}` is declared in {target.unit}, but it comes out in {found.unit}",
+            help=f"write `unit: {found.unit}`" + (f": a gradient of {target.gradient_of}" if gradient else ""),
+        )
+    elif declared_unit != found.unit:
+        ctx.report.error(
+            Code.UNIT_MISMATCH,
+            span,
+            f"models compute in {found.unit}, not in {target.unit}",
+            help=f"write `unit: {found.unit}` here, and `unit: {target.unit}` at the label, which is converted",
+        )
+
+
+def _short(irreps: Irreps) -> str:
+    return "+".join(str(block).removeprefix("1x") for block in irreps.simplified())

@@ -1,0 +1,77 @@
+"""What every pass may read: the spec, its source, the scope of the system, and the report to add to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ..ir.ops.base import Dial, Scope
+from ..language.diagnostics import Report
+from ..language.elaborate_state import coordinate_dims
+from ..language.schema import AtomsSystem, HardWithin, Mode, Relaxed, Spec
+from ..language.source import Source
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """Explicit context of the passes; `reasons[(op, factor)]` says why an op breaks a factor."""
+
+    spec: Spec
+    source: Source
+    scope: Scope
+    report: Report
+    reasons: dict[tuple[str, str], str] = field(default_factory=dict)
+
+    def mode(self, factor: str) -> tuple[Mode, tuple[str, ...]]:
+        """How a factor is held, and the path of the spec that says so (empty where nothing does)."""
+        if self.scope.kind == "atoms" and factor in ("translation", "permutation"):
+            return "hard", ()
+        for group in (factor, "O(3)"):
+            if group in self.spec.symmetry and factor in factors_of(group):
+                return self.spec.symmetry[group], ("symmetry", group)
+        return "free", ()
+
+    def dials(self) -> tuple[Dial, ...]:
+        """The symmetries that are not hard, with their strengths: s, or 1 where free; s = 0 is hard."""
+        if self.scope.kind != "atoms":
+            return ()
+        found: list[Dial] = []
+        declared = dict(self.spec.symmetry)
+        if "O(3)" in declared:
+            found.append(Dial("O(3)", strength_of(declared["O(3)"])))
+        else:
+            modes = {factor: strength_of(declared.get(factor, "free")) for factor in ("SO(3)", "inversion")}
+            if set(modes.values()) == {1.0}:  # no factor is held: the s = 1 twin of O(3)
+                found.append(Dial("O(3)", 1.0))
+            else:
+                found.extend(Dial(factor, strength) for factor, strength in modes.items())
+        return tuple(dial for dial in found if dial.strength > 0)
+
+
+def factors_of(group: str) -> tuple[str, ...]:
+    """O(3) is SO(3) times inversion; other groups are one factor."""
+    return ("SO(3)", "inversion") if group == "O(3)" else (group,)
+
+
+def strength_of(mode: Mode) -> float:
+    """The s of DESIGN section 3: 0 hard, 1 free."""
+    if isinstance(mode, Relaxed):
+        return mode.relaxed
+    return 1.0 if mode == "free" else 0.0
+
+
+def mode_name(mode: Mode) -> str:
+    """As a user would write it."""
+    if isinstance(mode, Relaxed):
+        return f"relaxed: {mode.relaxed:g}"
+    if isinstance(mode, HardWithin):
+        return f"hard within {mode.hard.within:g}"
+    return mode
+
+
+def scope_of(spec: Spec) -> Scope:
+    """The factors and sizes that inference needs."""
+    if isinstance(spec.system, AtomsSystem):
+        factors = ("SO(3)", "inversion", "translation", "permutation")
+        return Scope("atoms", factors, spec.system.species, spec.system.cutoff)
+    coordinates = coordinate_dims(spec.system)
+    return Scope("phase_space", tuple(spec.symmetry), coordinates=coordinates)

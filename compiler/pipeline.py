@@ -1,0 +1,97 @@
+"""Every stop from a source text to a plan, in order: the compiler on one screen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from pydantic import ValidationError
+
+from .ir.graph import Graph, validate_graph
+from .language.diagnostics import Report
+from .language.elaborate import elaborate
+from .language.levels import ModelSource, read_model
+from .language.overrides import apply_overrides
+from .language.schema import Spec
+from .language.search import SearchSpace, extract_search
+from .language.source import Source, load_source
+from .language.validation import diagnose
+from .lowering.lower import lower
+from .passes import PASSES, Context
+from .passes.check_spec import check_spec
+from .passes.context import scope_of
+
+
+@dataclass(frozen=True, slots=True)
+class Compilation:
+    """What came out of each stop; a stop that was not reached is None. `report` has every diagnostic."""
+
+    source: Source | None
+    report: Report
+    spaces: tuple[SearchSpace, ...] = ()
+    spec: Spec | None = None
+    model: ModelSource | None = None
+    graph: Graph | None = None
+    context: Context | None = None
+    plan: dict[str, Any] | None = None
+
+    @property
+    def ok(self) -> bool:
+        return self.plan is not None and not self.report.has_errors
+
+
+def compile_file(path: str, overrides: Sequence[str] = ()) -> Compilation:
+    """Read and compile a spec file; `overrides` are `key.path=value` texts."""
+    report = Report()
+    source = load_source(path, report)
+    if source is not None and overrides:
+        source = apply_overrides(source, list(overrides), report)
+    if source is None or report.has_errors:
+        return Compilation(source, report)
+    return compile_spec(source, report)
+
+
+def compile_spec(source: Source, report: Report | None = None, *, debug: bool = False) -> Compilation:
+    """Source -> Spec -> Graph -> Plan. Errors are values: look at `.report`, or call `.report.raise_if_errors()`."""
+    report = Report() if report is None else report
+    report.texts.update(source.texts)
+    source, spaces = extract_search(source, report)
+    stop = partial(Compilation, source, report, spaces)
+    spec = parse_spec(source, report)
+    if spec is None:
+        return stop()
+    check_spec(spec, source, report)
+    model = read_model(spec, source, report)
+    if model is None or report.has_errors:
+        return stop(spec)
+    graph = elaborate(spec, model, source, report)
+    if graph is None or report.has_errors:
+        return stop(spec, model)
+    context = Context(spec, source, scope_of(spec), report)
+    graph = run_passes(graph, context, debug=debug)
+    if report.has_errors:
+        return stop(spec, model, graph, context)
+    plan = lower(graph, context, cites=model.cites, architecture=model.preset)
+    return stop(spec, model, graph, context, plan)
+
+
+def parse_spec(source: Source, report: Report) -> Spec | None:
+    """The frozen spec, or None after a diagnostic for each problem."""
+    try:
+        return Spec.model_validate({key: value for key, value in source.data.items() if key != "extends"})
+    except ValidationError as error:
+        diagnose(error, source, report, model=Spec)
+        return None
+
+
+def run_passes(graph: Graph, context: Context, *, after: str | None = None, debug: bool = False) -> Graph:
+    """Run `PASSES` in order; stop at the first that leaves errors, or behind the pass called `after`."""
+    for one in PASSES:
+        graph = one(graph, context)
+        if debug:
+            validate_graph(graph)
+        if context.report.has_errors or one.__name__ == after:
+            break
+    return graph

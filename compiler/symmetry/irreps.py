@@ -1,0 +1,217 @@
+"""Irreducible representations: parsing, printing, and the arithmetic that type inference needs.
+
+O(3) labels are `0e 1o 2e ...` (degree and parity), SO(2) labels are plain frequencies `0 1 2 ...`.
+`64x(0..2)` is shorthand for the natural parities `64x0e+64x1o+64x2e`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
+
+GroupName = Literal["O(3)", "SO(2)"]
+
+_TERM = re.compile(
+    r"^(?:(?P<mul>\d+)\s*x\s*)?(?:(?P<l>\d+)(?P<p>[eo]?)|\(\s*(?P<lo>\d+)\s*\.\.\s*(?P<hi>\d+)\s*\))$"
+)
+
+
+class IrrepsError(ValueError):
+    """Text that is not a list of irreps; the message says how to write one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Irrep:
+    """One irrep: of O(3) with degree `l` and parity `p` = ±1, or of SO(2) with frequency `l` and `p` = 0."""
+
+    l: int
+    p: int
+
+    @property
+    def dim(self) -> int:
+        """2l+1 under O(3); 1 or 2 under SO(2)."""
+        if self.p == 0:
+            return 1 if self.l == 0 else 2
+        return 2 * self.l + 1
+
+    @property
+    def is_scalar(self) -> bool:
+        """Does it stay fixed under the connected part of the group?"""
+        return self.l == 0
+
+    @property
+    def is_invariant(self) -> bool:
+        return self.l == 0 and self.p >= 0
+
+    @property
+    def order(self) -> tuple[int, int]:
+        """Sort key: by degree, natural parity first."""
+        return self.l, -self.p * (-1) ** self.l
+
+    def __mul__(self, other: Irrep) -> tuple[Irrep, ...]:
+        """The irreps of the tensor product under O(3): |l1-l2| <= l <= l1+l2, p = p1 p2."""
+        return tuple(
+            Irrep(l, self.p * other.p) for l in range(abs(self.l - other.l), self.l + other.l + 1)
+        )
+
+    def __str__(self) -> str:
+        return f"{self.l}{ {1: 'e', -1: 'o', 0: ''}[self.p] }"
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """`mul` copies of one irrep."""
+
+    mul: int
+    irrep: Irrep
+
+    @property
+    def dim(self) -> int:
+        return self.mul * self.irrep.dim
+
+    def __str__(self) -> str:
+        return f"{self.mul}x{self.irrep}"
+
+
+@dataclass(frozen=True, slots=True)
+class Irreps:
+    """A direct sum of irreps, in the order in which the numbers are stored.
+
+    Example:
+        >>> str(Irreps.parse("8x1o"))
+        '8x1o'
+        >>> Irreps.parse("4x(0..2)").dim
+        36
+    """
+
+    blocks: tuple[Block, ...]
+    group: GroupName = "O(3)"
+
+    @classmethod
+    def parse(cls, text: str, group: GroupName = "O(3)") -> Irreps:
+        """Read `16x0e+8x1o`.
+
+        Raises:
+            IrrepsError: the text is not of that form, or has labels of another group.
+        """
+        return _parse(str(text), group)
+
+    @property
+    def dim(self) -> int:
+        return sum(block.dim for block in self.blocks)
+
+    @property
+    def count(self) -> int:
+        """How many irreps, copies counted."""
+        return sum(block.mul for block in self.blocks)
+
+    @property
+    def lmax(self) -> int:
+        return max((block.irrep.l for block in self.blocks), default=0)
+
+    @property
+    def all_scalar(self) -> bool:
+        return all(block.irrep.is_scalar for block in self.blocks)
+
+    @property
+    def all_invariant(self) -> bool:
+        return all(block.irrep.is_invariant for block in self.blocks)
+
+    @property
+    def kinds(self) -> tuple[Irrep, ...]:
+        """The different irreps, sorted."""
+        return tuple(sorted({block.irrep for block in self.blocks}, key=lambda irrep: irrep.order))
+
+    @property
+    def channels(self) -> int | None:
+        """The one multiplicity that all blocks share, or None."""
+        muls = {block.mul for block in self.blocks}
+        return muls.pop() if len(muls) == 1 else None
+
+    def mul_of(self, irrep: Irrep) -> int:
+        return sum(block.mul for block in self.blocks if block.irrep == irrep)
+
+    def keeping(self, irreps: Iterable[Irrep]) -> Irreps:
+        """The blocks whose irrep is in `irreps`, in order."""
+        kept = set(irreps)
+        return Irreps(tuple(block for block in self.blocks if block.irrep in kept), self.group)
+
+    def simplified(self) -> Irreps:
+        """Sorted, with equal irreps merged."""
+        counts: Counter[Irrep] = Counter()
+        for block in self.blocks:
+            counts[block.irrep] += block.mul
+        ordered = sorted(counts, key=lambda irrep: irrep.order)
+        return Irreps(tuple(Block(counts[irrep], irrep) for irrep in ordered), self.group)
+
+    def __add__(self, other: Irreps) -> Irreps:
+        return Irreps(self.blocks + other.blocks, self.group)
+
+    def __iter__(self) -> Iterator[Block]:
+        return iter(self.blocks)
+
+    def __len__(self) -> int:
+        return len(self.blocks)
+
+    def __str__(self) -> str:
+        return "+".join(str(block) for block in self.blocks) or "0x0e"
+
+
+@lru_cache(maxsize=1024)
+def _parse(text: str, group: GroupName) -> Irreps:
+    blocks: list[Block] = []
+    example = "16x0e+8x1o" if group == "O(3)" else "2x1+3x0"
+    for term in text.split("+"):
+        match = _TERM.match(term.strip())
+        if match is None:
+            raise IrrepsError(f"`{text}` is not a list of irreps of {group} || write them as `{example}`")
+        mul = int(match["mul"] or 1)
+        if group == "SO(2)":
+            if match["p"] or match["lo"]:
+                raise IrrepsError(
+                    f"`{term.strip()}` is not an irrep of SO(2) || write the frequency alone: `{example}`"
+                )
+            blocks.append(Block(mul, Irrep(int(match["l"]), 0)))
+        elif match["lo"]:
+            degrees = range(int(match["lo"]), int(match["hi"]) + 1)
+            if not degrees:
+                raise IrrepsError(f"`{term.strip()}` is empty || write the lower degree first: `(0..2)`")
+            blocks.extend(Block(mul, Irrep(l, (-1) ** l)) for l in degrees)
+        elif not match["p"]:
+            raise IrrepsError(
+                f"`{term.strip()}` has no parity || write `{term.strip()}e` (even) or `{term.strip()}o` (odd)"
+            )
+        else:
+            blocks.append(Block(mul, Irrep(int(match["l"]), 1 if match["p"] == "e" else -1)))
+    return Irreps(tuple(block for block in blocks if block.mul), group)
+
+
+def harmonics(lmax: int) -> Irreps:
+    """The irreps of the spherical harmonics up to `lmax`: `1x0e+1x1o+1x2e+...`."""
+    return Irreps(tuple(Block(1, Irrep(l, (-1) ** l)) for l in range(lmax + 1)))
+
+
+@lru_cache(maxsize=256)
+def symmetric_power_paths(irreps: tuple[Irrep, ...], order: int) -> dict[Irrep, int]:
+    """How often each irrep of O(3) occurs in the symmetric power Sym^order of a sum of irreps.
+
+    Counts monomials by total m and parity; the multiplicity of degree L is N(m=L) - N(m=L+1).
+    """
+    states = [(m, irrep.p) for irrep in irreps for m in range(-irrep.l, irrep.l + 1)]
+    # counts[degree][(m, p)] = number of monomials built from the states seen so far
+    counts: list[Counter[tuple[int, int]]] = [Counter() for _ in range(order + 1)]
+    counts[0][(0, 1)] = 1
+    for m, p in states:
+        for degree in range(1, order + 1):  # ascending: a state may be used again
+            for (total, parity), n in list(counts[degree - 1].items()):
+                counts[degree][(total + m, parity * p)] += n
+    found = counts[order]
+    top = order * max((irrep.l for irrep in irreps), default=0)
+    paths = {
+        Irrep(l, p): found[(l, p)] - found[(l + 1, p)] for l in range(top + 1) for p in (1, -1)
+    }
+    return {irrep: n for irrep, n in paths.items() if n}
