@@ -4,7 +4,7 @@ Locations follow the schema, not the data: unions add their tag or the name of a
 pydantic's core schema, so it knows which parts are tags, and which keys a mapping may have.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from .nodes import Path
 
-Schema = Mapping[str, Any]
+Schema = Any  # core schemas are typed dicts by kind; `schema["type"]` says which
 
 _WRAPPERS = {
     "nullable": "schema",
@@ -30,14 +30,15 @@ _WRAPPERS = {
 
 @dataclass(frozen=True, slots=True)
 class Located:
-    """Where an error is: its path, the schema there, the model around it, and the plain union it came through.
+    """Where an error is: its path, the schema (and model class) there, and the plain union it came through.
 
     `union` is the path of the outermost plain union on the way with the name of the member that was tried;
     `on_key` says that the error is about the last key itself.
     """
 
     path: Path
-    schema: Schema | None
+    schema: Schema
+    model: type[BaseModel] | None = None
     union: tuple[Path, str] | None = None
     on_key: bool = False
 
@@ -46,19 +47,19 @@ class SchemaWalk:
     """The core schema of one model, with its definitions."""
 
     def __init__(self, model: type[BaseModel]) -> None:
-        self.root: Schema = model.__pydantic_core_schema__  # type: ignore[assignment]
+        self.root: Schema = model.__pydantic_core_schema__
         self.definitions: dict[str, Schema] = {}
         if self.root["type"] == "definitions":
             self.definitions = {item["ref"]: item for item in self.root["definitions"]}
 
     def locate(self, loc: tuple[str | int, ...]) -> Located:
-        """Follow a location. Parts that are tags are dropped; parts beyond the schema are taken as they are."""
-        schema: Schema | None = self.root
+        """Follow a location; parts that are tags are dropped, parts beyond the schema taken as they are."""
+        schema: Schema = self.root
         path: Path = ()
         union: tuple[Path, str] | None = None
         for part in loc:
             if part == "[key]":
-                return Located(path, None, union, on_key=True)
+                return Located(path, None, None, union, on_key=True)
             schema = self.unwrap(schema)
             kind = schema["type"] if schema else None
             if schema and kind == "tagged-union" and part in schema["choices"]:
@@ -71,9 +72,9 @@ class SchemaWalk:
             else:
                 schema = self._child(schema, part)
                 path = (*path, part)
-        return Located(path, self.unwrap(schema), union)
+        return Located(path, self.unwrap(schema), self._model(schema), union)
 
-    def unwrap(self, schema: Schema | None) -> Schema | None:
+    def unwrap(self, schema: Schema) -> Schema:
         """The schema below what leaves no part in a location: defaults, validators, `None`, models."""
         while schema is not None:
             if schema["type"] == "definition-ref":
@@ -86,7 +87,7 @@ class SchemaWalk:
                 return schema
         return None
 
-    def keys(self, schema: Schema | None) -> tuple[str, ...]:
+    def keys(self, schema: Schema) -> tuple[str, ...]:
         """The keys that a mapping of this schema may have; none where any key is allowed."""
         schema = self.unwrap(schema)
         if schema is None:
@@ -94,25 +95,16 @@ class SchemaWalk:
         if schema["type"] == "model-fields":
             return tuple(_alias(name, field) for name, field in schema["fields"].items())
         if schema["type"] == "tagged-union" and schema["choices"]:
-            return tuple(dict.fromkeys(key for choice in schema["choices"].values() for key in self.keys(choice)))
+            return tuple(
+                dict.fromkeys(key for choice in schema["choices"].values() for key in self.keys(choice))
+            )
         return ()
-
-    def model(self, path_schema: Schema | None) -> type[BaseModel] | None:
-        """The model class of a schema, if it is one."""
-        while path_schema is not None and path_schema["type"] != "model":
-            if path_schema["type"] == "definition-ref":
-                path_schema = self.definitions.get(path_schema["schema_ref"])
-            elif path_schema["type"] in _WRAPPERS:
-                path_schema = path_schema[_WRAPPERS[path_schema["type"]]]
-            else:
-                return None
-        return path_schema["cls"] if path_schema else None
 
     def homes(self, key: str, depth: int = 3) -> tuple[Path, ...]:
         """Every place of the language, not deeper than `depth`, where a key is known: where it may belong."""
         return tuple(dict.fromkeys(self._homes(self.root, key, (), depth)))
 
-    def _homes(self, schema: Schema | None, key: str, path: Path, depth: int) -> Iterator[Path]:
+    def _homes(self, schema: Schema, key: str, path: Path, depth: int) -> Iterator[Path]:
         schema = self.unwrap(schema)
         if schema is None or depth < 0:
             return
@@ -126,7 +118,15 @@ class SchemaWalk:
                     yield path
                 yield from self._homes(field, key, (*path, alias), depth - 1)
 
-    def _child(self, schema: Schema | None, part: str | int) -> Schema | None:
+    def _model(self, schema: Schema) -> type[BaseModel] | None:
+        while schema is not None and schema["type"] != "model":
+            if schema["type"] == "definition-ref":
+                schema = self.definitions.get(schema["schema_ref"])
+            else:
+                schema = schema[_WRAPPERS[schema["type"]]] if schema["type"] in _WRAPPERS else None
+        return schema["cls"] if schema else None
+
+    def _child(self, schema: Schema, part: str | int) -> Schema:
         if schema is None:
             return None
         if schema["type"] == "model-fields":
@@ -140,11 +140,13 @@ class SchemaWalk:
             return items[min(part, len(items) - 1)] if variadic is None else items[variadic]
         return schema.get("items_schema")
 
-    def _member(self, schema: Schema, label: str) -> Schema | None:
+    def _member(self, schema: Schema, label: str) -> Schema:
         """The member of a plain union that pydantic calls `label`."""
         for choice in schema["choices"]:
             member, name = choice if isinstance(choice, tuple) else (choice, None)
-            if name == label or any(label == word or label.startswith(f"{word}[") for word in self._names(member)):
+            if name == label or any(
+                label == word or label.startswith(f"{word}[") for word in self._names(member)
+            ):
                 return member
         return None
 

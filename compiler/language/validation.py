@@ -35,7 +35,9 @@ _EXPECTED = {
     "dataclass": "a mapping",
     "none": "nothing",
 }
-_MISTYPED = re.compile(rf"({'|'.join(_EXPECTED)})_(?:type|parsing|required|from_float)|({'|'.join(_EXPECTED)})_parsing_size")
+_MISTYPED = re.compile(
+    rf"({'|'.join(_EXPECTED)})_(?:type|parsing|required|from_float)|({'|'.join(_EXPECTED)})_parsing_size"
+)
 _BOUNDS = {
     "greater_than": ("gt", "larger than"),
     "greater_than_equal": ("ge", "at least"),
@@ -44,6 +46,8 @@ _BOUNDS = {
     "multiple_of": ("multiple_of", "a multiple of"),
 }
 _FALSE_FRIENDS = {"yes": "true", "on": "true", "y": "true", "no": "false", "off": "false", "n": "false"}
+_NUMBER = re.compile(r"([-+]?[0-9][0-9_',]*(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?)\s*(.*)")
+_SEPARATORS = str.maketrans("", "", "_',")
 _MOST_LISTED = 6  # longer lists of choices go into the help
 
 Error = Mapping[str, Any]
@@ -84,10 +88,17 @@ class _Found:
     place: Located
 
     @property
-    def mistyped(self) -> str | None:
-        """The words for the expected type, when the error is that the value has another one."""
+    def mistyped(self) -> tuple[str, ...]:
+        """The words for what was expected, when the error is that the value has another type."""
         match = _MISTYPED.fullmatch(self.error["type"])
-        return None if match is None else _EXPECTED[match.group(1) or match.group(2)]
+        if match is not None:
+            return (_EXPECTED[match.group(1) or match.group(2)],)
+        schema = self.place.schema
+        if self.error["type"] == "literal_error" and schema is not None and schema["type"] == "literal":
+            known = schema["expected"]
+            if not isinstance(self.error["input"], tuple(map(type, known))):
+                return tuple(listed([word]) for word in known)
+        return ()
 
 
 def _explained(item: _Found, unknown: Sequence[_Found], walk: SchemaWalk) -> bool:
@@ -96,7 +107,8 @@ def _explained(item: _Found, unknown: Sequence[_Found], walk: SchemaWalk) -> boo
         return False
     parent, key = item.place.path[:-1], item.place.path[-1]
     return any(
-        other.place.path[:-1] == parent and nearest(other.place.path[-1], walk.keys(_parent(walk, other))) == key
+        other.place.path[:-1] == parent
+        and nearest(other.place.path[-1], walk.keys(_parent(walk, other))) == key
         for other in unknown
     )
 
@@ -128,7 +140,9 @@ class _Writer:
         elif kind in _BOUNDS:
             context, words = _BOUNDS[kind]
             bound = item.error["ctx"][context]
-            self.plain(Code.OUT_OF_RANGE, item, path, f"must be {words} {bound:g}, not {self.got(item, path)}")
+            self.plain(
+                Code.OUT_OF_RANGE, item, path, f"must be {words} {bound:g}, not {self.got(item, path)}"
+            )
         elif kind == "finite_number":
             self.plain(Code.OUT_OF_RANGE, item, path, "must be a finite number")
         elif kind in ("too_short", "too_long", "string_too_short", "string_too_long"):
@@ -137,7 +151,7 @@ class _Writer:
             help = f"it must match the pattern `{item.error['ctx']['pattern']}`"
             self.plain(Code.WRONG_CHOICE, item, path, f"cannot be {self.got(item, path)}", help)
         elif item.mistyped:
-            self.mistyped([item.mistyped], item, path)
+            self.mistyped(item.mistyped, item, path)
         else:
             self.plain(Code.INVALID_VALUE, item, path, f"cannot be {self.got(item, path)}")
 
@@ -155,7 +169,7 @@ class _Writer:
                 self.write(item)
             return
         first = items[0]
-        expected = list(dict.fromkeys(words for item in items if (words := item.mistyped)))
+        expected = tuple(dict.fromkeys(words for item in items for words in item.mistyped))
         self.mistyped(expected, first, (*self.prefix, *path))
 
     def plain(self, code: Code, item: _Found, path: Path, words: str, help: str | None = None) -> None:
@@ -165,22 +179,28 @@ class _Writer:
     def got(self, item: _Found, path: Path) -> str:
         return value_words(item.error["input"], self.text(item, path))
 
+    def bare(self, item: _Found, path: Path, value: Any = None) -> str:
+        """The value in backticks, without a word for what it is; in words where it has no short text."""
+        value = item.error["input"] if value is None else value
+        if isinstance(value, (dict, list)) or value is None or not str(value).strip():
+            return value_words(value)
+        text = self.text(item, path)
+        return value_words(value) if isinstance(value, bool) else f"`{clip(text or str(value))}`"
+
     def text(self, item: _Found, path: Path) -> str | None:
         node = self.source.root.at(path)
         return node.text if node is not None and node.value == item.error["input"] else None
 
     def missing(self, item: _Found, path: Path) -> None:
         key, parent = str(path[-1]), path[:-1]
-        cls = self.model_at(item)
-        field = next(
-            (f for name, f in cls.model_fields.items() if key in (name, f.validation_alias)) if cls else iter(()), None
-        )
+        cls = self.walk.locate(item.error["loc"][:-1]).model
+        fields = cls.model_fields.items() if cls is not None else ()
+        field = next((field for name, field in fields if key in (name, field.validation_alias)), None)
         help = f"add `{key}:`" + (f", {field.description}" if field is not None and field.description else "")
         subject = place_words(parent)
-        self.report.error(Code.MISSING_KEY, self.block_span(parent), f"{subject} needs the key `{key}`", help=help)
-
-    def model_at(self, item: _Found) -> type[BaseModel] | None:
-        return self.walk.model_at(item.error["loc"][:-1])
+        self.report.error(
+            Code.MISSING_KEY, self.block_span(parent), f"{subject} needs the key `{key}`", help=help
+        )
 
     def block_span(self, path: Path) -> Span:
         """Where to point for a block as a whole: its `kind:`, else its key, else its first character."""
@@ -201,10 +221,11 @@ class _Writer:
             where = path_text((*self.prefix, *homes[0]))
             help = f"it belongs under `{where}`" if where else "it belongs at the top, without indentation"
         else:
-            others = ", ".join(f"`{name}`" for name in known)
-            help = suggestion(key, free, f"its keys are {others}" if known else "remove it")
+            help = suggestion(key, free, _keys_help(known) or "remove it")
         span = self.source.span(path, key=True)
-        self.report.error(Code.UNKNOWN_KEY, span, f"{place_words(parent)} has no key `{clip(key)}`", help=help)
+        self.report.error(
+            Code.UNKNOWN_KEY, span, f"{place_words(parent)} has no key `{clip(key)}`", help=help
+        )
 
     def choice(self, item: _Found, path: Path) -> None:
         schema = item.place.schema
@@ -215,18 +236,21 @@ class _Writer:
     def one_of(self, code: Code, known: list[Any], value: Any, item: _Found, path: Path) -> None:
         if path == ("equic",):
             code = Code.UNSUPPORTED_VERSION
-        got = value_words(value, self.text(item, path))
-        got = f"`{clip(str(value))}`" if isinstance(value, str) and value.strip() else got
+        got = self.bare(item, path, value)
         if len(known) <= _MOST_LISTED:
             words, rest = f"must be {listed(known)}, not {got}", f"write {listed(known)}"
         else:
             words, rest = f"cannot be {got}", f"write one of {listed(known)}"
-        self.plain(code, item, path, words, suggestion(value, known, rest) if isinstance(value, str) else rest)
+        self.plain(
+            code, item, path, words, suggestion(value, known, rest) if isinstance(value, str) else rest
+        )
 
     def tag(self, item: _Found, path: Path) -> None:
         schema, context = item.place.schema, item.error["ctx"]
         name = schema.get("discriminator") if schema is not None else None
-        known = [tag for tag in schema["choices"] if not str(tag).startswith("@")] if schema is not None else []
+        known = (
+            [tag for tag in schema["choices"] if not str(tag).startswith("@")] if schema is not None else []
+        )
         if isinstance(name, str):
             value = item.error["input"].get(name) if isinstance(item.error["input"], dict) else context["tag"]
             self.one_of(Code.UNKNOWN_KIND, known, value, item, (*path, name))
@@ -239,7 +263,7 @@ class _Writer:
         if not isinstance(name, str) or schema is None:
             self.plain(Code.WRONG_TYPE, item, path, f"cannot be {self.got(item, path)}", None)
         elif not isinstance(item.error["input"], dict):
-            self.mistyped(["a mapping"], item, path)
+            self.mistyped(("a mapping",), item, path)
         else:
             help = f"add `{name}:`, which is {listed(schema['choices'])}"
             words = f"{place_words(path)} needs the key `{name}`"
@@ -271,28 +295,36 @@ class _Writer:
         words = f"needs at {'least' if short else 'most'} {bound} {noun}, and has {len(value) or 'none'}"
         self.plain(Code.WRONG_LENGTH, item, path, words)
 
-    def mistyped(self, expected: list[str], item: _Found, path: Path) -> None:
+    def mistyped(self, expected: Sequence[str], item: _Found, path: Path) -> None:
         value = item.error["input"]
-        words = f"must be {' or '.join(expected)}, not {self.got(item, path)}"
+        if len(expected) > 1:
+            expected_words = f"{', '.join(expected[:-1])} or {expected[-1]}"
+        else:
+            expected_words = expected[0]
+        words = f"must be {expected_words}, not {self.got(item, path)}"
+        if value is None:
+            words = f"has no value; it must be {expected_words}"
         code = Code.UNSUPPORTED_VERSION if path == ("equic",) else Code.WRONG_TYPE
         self.plain(code, item, path, words, self.type_help(expected, value, item))
 
-    def type_help(self, expected: list[str], value: Any, item: _Found) -> str | None:
+    def type_help(self, expected: Sequence[str], value: Any, item: _Found) -> str | None:
         if value is None:
-            return "write a value after the colon, or remove the key"
+            return "write it after the colon, or remove the key"
         if "`true` or `false`" in expected and isinstance(value, str) and value.lower() in _FALSE_FRIENDS:
             return f"write `{_FALSE_FRIENDS[value.lower()]}`"
         if "a text" in expected and isinstance(value, (bool, int, float)):
             return "put it in quotes"
         if isinstance(value, str) and {"a number", "a whole number"} & set(expected):
-            bare = re.fullmatch(r"\s*([-+]?[0-9][0-9_',]*(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?)\s*(.*)", value)
-            if bare is not None and (bare.group(2) or re.search("[_',]", bare.group(1))):
-                return f"write the number alone: `{re.sub(chr(91) + '_,' + chr(39) + chr(93), '', bare.group(1))}`"
+            bare = _NUMBER.fullmatch(value.strip())
             if bare is not None:
-                return "remove the quotes"
+                number = bare.group(1).translate(_SEPARATORS)
+                return "remove the quotes" if number == value else f"write the number alone: `{number}`"
         if "a list" in expected and isinstance(value, (str, int, float)):
             return f"write `[{value}]`"
-        known = self.walk.keys(item.place.schema)
-        if "a mapping" in expected and known:
-            return f"its keys are {', '.join(f'`{name}`' for name in known)}"
+        return _keys_help(self.walk.keys(item.place.schema)) if "a mapping" in expected else None
+
+
+def _keys_help(known: Sequence[str]) -> str | None:
+    if not known:
         return None
+    return f"its only key is `{known[0]}`" if len(known) == 1 else f"its keys are {listed(known, 'and')}"

@@ -41,7 +41,9 @@ def listed(words: Iterable[Any], last: str = "or") -> str:
         '`adam`, `adamw` or `amsgrad`'
     """
     quoted = [f"`{_yaml(word)}`" for word in words]
-    return quoted[0] if len(quoted) == 1 else f"{', '.join(quoted[:-1])} {last} {quoted[-1]}" if quoted else ""
+    return (
+        quoted[0] if len(quoted) == 1 else f"{', '.join(quoted[:-1])} {last} {quoted[-1]}" if quoted else ""
+    )
 
 
 def nearest(word: Any, known: Iterable[Any]) -> str | None:

@@ -102,14 +102,14 @@ def report_syntax(
         ),
         _GENERAL,
     )
-    related = ()
+    related: tuple[tuple[Span, str], ...] = ()
     label = next((label for name, label in _OPENED if name in context), None)
     if label and opened and opened < place:
-        start = Span(file, opened, Position(opened.line, opened.column + 1))
+        bracket = Span(file, opened, Position(opened.line, opened.column + 1))
         if "never closed" in message:
-            report.error(Code.SYNTAX, start, message, help=help)
+            report.error(Code.SYNTAX, bracket, message, help=help)
             return
-        related = ((start, label),)
+        related = ((bracket, label),)
     end = Position(place.line, place.column + 1)
     report.error(Code.SYNTAX, Span(file, place, end), message, help=help, related=related)
 

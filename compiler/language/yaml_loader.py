@@ -125,7 +125,8 @@ class _Reader:
     def document(self) -> Node | None:
         self.next()  # stream start
         if self.parser.check_event(yaml.StreamEndEvent):
-            return self.empty()
+            self.empty()
+            return None
         self.next()  # document start
         node = self.value(self.next(), depth=1)
         self.next()  # document end
@@ -138,7 +139,8 @@ class _Reader:
                 help="keep one spec in each file, and remove `---`",
             )
         if node.value is None and not node.text:
-            return self.empty()
+            self.empty()
+            return None
         return node
 
     def empty(self) -> None:
@@ -367,11 +369,11 @@ class _Reader:
         raise _Unusable
 
 
-def _tag_of(value: Scalar) -> str:
+def _tag_of(value: object) -> str:
     return "null" if value is None else type(value).__name__
 
 
-def _name(value: Scalar) -> str:
+def _name(value: object) -> str:
     if value is None:
         return "empty"
     return "true or false" if isinstance(value, bool) else "a number"
