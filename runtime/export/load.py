@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,20 +47,32 @@ class Exported:
         self.outputs = tuple(Port.from_json(port) for port in metadata["outputs"])
         self._runner = runner
 
-    def forward(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+    def forward(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Outputs by name.
 
         Raises:
             ExportError: an input is missing, has the wrong dtype, rank or device, sizes do not agree, or an
                 index (species, system, edges) is out of range.
         """
-        arguments, _ = check_inputs(self.inputs, inputs, self.device)
-        if self.plan.kind == "atoms":
-            check_indices(inputs, n_species=len(self.plan.system["species"]))
-        values = self._runner(*arguments)
-        return {port.name: value for port, value in zip(self.outputs, values, strict=True)}
+        if self.plan.kind == "phase_space":
+            return self._flow(inputs)
+        arguments = check_inputs(self.inputs, inputs, self.device)
+        check_indices(inputs, n_species=len(self.plan.system["species"]))
+        return self._run(arguments)
 
     __call__ = forward
+
+    def _flow(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """States may come in either floating-point type, and derivatives go back in it, as in the model."""
+        state = inputs.get("state")
+        if state is None or state.dtype not in (torch.float32, torch.float64):
+            return self._run(check_inputs(self.inputs, inputs, self.device))  # which refuses it
+        outputs = self._run(check_inputs(self.inputs, {"state": state.double()}, self.device))
+        return {name: value.to(state.dtype) for name, value in outputs.items()}
+
+    def _run(self, arguments: list[Tensor]) -> dict[str, Tensor]:
+        values = self._runner(*arguments)
+        return {port.name: value for port, value in zip(self.outputs, values, strict=True)}
 
     def __repr__(self) -> str:
         return f"Exported({self.plan.name!r}, {self.metadata['dtype']}, {self.metadata['isa']}, {self.path})"
@@ -99,10 +112,8 @@ def load_pt2(path: str | Path) -> Exported:
     return Exported(path, metadata, runner)
 
 
-def check_inputs(
-    ports: tuple[Port, ...], inputs: dict[str, Tensor], device: torch.device
-) -> tuple[list[Tensor], dict[str, int]]:
-    """The inputs in order and contiguous, and the sizes they agree on.
+def check_inputs(ports: tuple[Port, ...], inputs: Mapping[str, Tensor], device: torch.device) -> list[Tensor]:
+    """The inputs in order, contiguous, of the right dtypes and of sizes that agree.
 
     Raises:
         ExportError: see `Exported.forward`.
@@ -144,10 +155,10 @@ def check_inputs(
             else:
                 owner.setdefault(word, port.name)
         arguments.append(value.detach().contiguous())
-    return arguments, sizes
+    return arguments
 
 
-def check_indices(inputs: dict[str, Tensor], *, n_species: int) -> None:
+def check_indices(inputs: Mapping[str, Tensor], *, n_species: int) -> None:
     """Species, system and edges point at something that is there.
 
     Raises:

@@ -1,0 +1,171 @@
+"""A model as an ASE calculator."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from ase import Atoms
+from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
+from ase.data import atomic_numbers, chemical_symbols
+from equic.runtime.build import Model
+from equic.runtime.device import pick_device
+from equic.runtime.errors import EquicError
+from equic.runtime.export import Exported
+from equic.runtime.neighbors import VerletList
+
+# Voigt order of ASE: xx, yy, zz, yz, xz, xy
+_VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
+
+
+class EquicCalculator(Calculator):
+    """Energy, forces and stress of a model, for everything that ASE does.
+
+        energy, free_energy   eV (the same number: there are no electrons to excite)
+        energies              [N] eV per atom, isolated-atom energies included; they sum to the energy
+        forces                [N, 3] eV/Å
+        stress                [6] eV/Å^3, xx yy zz yz xz xy, (dE/dstrain)/V: positive under tension
+
+    Stress exists where the cell is periodic in three directions; elsewhere asking for it raises ASE's
+    `PropertyNotImplementedError`. Neighbours are kept in a Verlet list: they are searched anew only when an
+    atom has moved by more than half of `skin` (Å), or numbers, cell or periodicity changed, and the results
+    do not depend on it. Charges and magnetic moments of the atoms play no part. Results are copies.
+
+    Args:
+        model: a `Model`, or an `Exported` (which has one dtype and one device).
+        skin: Å. Larger saves searches and costs candidates; 0 searches at every step.
+        device: `auto`, `cpu` or `cuda`.
+        dtype: `float32` or `float64` for the network; None keeps the model's. Geometry is always float64.
+
+    Example:
+        >>> from ase.build import molecule
+        >>> from equic.runtime.build import build_module
+        >>> from equic.runtime.testing.plans import mace_plan
+        >>> atoms = molecule("CH3OH")
+        >>> atoms.calc = EquicCalculator(build_module(mace_plan(channels=2, layers=1)), device="cpu")
+        >>> atoms.get_forces().shape
+        (6, 3)
+
+    Raises:
+        EquicError: a model of another kind than atoms, or a dtype or device that an exported file does not
+            have; on calculation, atoms of elements that the model does not know, or no atoms.
+        DataError: on calculation, positions that are not finite, two atoms in one place, a degenerate cell.
+    """
+
+    name = "equic"
+    implemented_properties: ClassVar[list[str]] = [
+        "energy",
+        "free_energy",
+        "energies",
+        "forces",
+        "stress",
+    ]
+    # what the model does not see must not throw its results away
+    ignored_changes: ClassVar[set[str]] = {"initial_charges", "initial_magmoms"}
+
+    def __init__(
+        self, model: Model | Exported, *, skin: float = 0.5, device: str = "auto", dtype: str | None = None
+    ) -> None:
+        super().__init__()
+        plan = model.plan
+        if plan.kind != "atoms":
+            raise EquicError(
+                f"`{plan.name}` is a model of {plan.kind.replace('_', ' ')}, and ASE moves atoms"
+            )
+        self.model = _placed(model, device, dtype)
+        self.device = self.model.device if isinstance(self.model, Exported) else _device_of(self.model)
+        self.species: tuple[str, ...] = tuple(plan.system["species"])
+        self.cutoff = float(plan.system["cutoff"])
+        self.neighbors = VerletList(self.cutoff, skin)
+        # index of the species by atomic number, -1 for elements that the model does not know
+        self._index = np.full(len(chemical_symbols), -1, dtype=np.int64)
+        self._index[[atomic_numbers[symbol] for symbol in self.species]] = np.arange(len(self.species))
+        self.implemented_properties = [  # type: ignore[misc]  # ASE reads it from the instance too
+            name
+            for name in type(self).implemented_properties
+            if name in ("energy", "free_energy", "energies") or name in plan.outputs
+        ]
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: Sequence[str] = ("energy",),
+        system_changes: Sequence[str] = all_changes,
+    ) -> None:
+        """Compute everything the model gives, whatever was asked: it all comes from one pass."""
+        super().calculate(atoms, properties, system_changes)
+        atoms = self.atoms
+        assert atoms is not None
+        solid = bool(atoms.pbc.all())
+        if "stress" in properties and not solid:
+            raise PropertyNotImplementedError("stress needs a cell that is periodic in all three directions")
+        self.results = {}
+        with torch.no_grad():
+            outputs = self.model.forward(self._inputs(atoms))
+        values = {name: value.detach().double().cpu().numpy() for name, value in outputs.items()}
+        energy = float(values["energy"][0])
+        results: dict[str, Any] = {"energy": energy, "free_energy": energy}
+        if "node_energy" in values:
+            results["energies"] = values["node_energy"].reshape(-1).copy()
+        if "forces" in values:
+            results["forces"] = values["forces"].copy()
+        if "stress" in values and solid:
+            tensor = values["stress"][0]
+            results["stress"] = np.array([(tensor[i, j] + tensor[j, i]) / 2 for i, j in _VOIGT])
+        self.results = results
+
+    def _inputs(self, atoms: Atoms) -> dict[str, torch.Tensor]:
+        numbers = atoms.get_atomic_numbers()
+        species = self._index[numbers]
+        if len(species) == 0:
+            raise EquicError("there are no atoms to compute")
+        if (species < 0).any():
+            unknown = sorted({chemical_symbols[number] for number in numbers[species < 0]})
+            raise EquicError(
+                f"the model does not know {', '.join(unknown)}",
+                help=f"it was trained on {', '.join(self.species)}",
+            )
+        # ASE's cell is whole wherever any direction repeats; without periodicity it plays no part
+        cell = atoms.cell.array if atoms.pbc.any() else np.zeros((3, 3))
+        edges, shifts = self.neighbors.update(atoms.positions, cell, atoms.pbc, numbers)
+        arrays = {
+            "positions": atoms.positions,
+            "species": species,
+            "cell": cell[None],
+            "system": np.zeros(len(species), dtype=np.int64),
+            "edges": edges,
+            "shifts": shifts,
+        }
+        # tensors of their own: ASE moves atoms in place
+        return {name: torch.tensor(array, device=self.device) for name, array in arrays.items()}
+
+
+def _placed(model: Model | Exported, device: str, dtype: str | None) -> Model | Exported:
+    """The model in the dtype and on the device asked for; the caller's own stays as it is."""
+    if dtype not in (None, "float32", "float64"):
+        raise EquicError(f"a model computes in float32 or float64, not `{dtype}`")
+    own = str(model.dtype).removeprefix("torch.")
+    if isinstance(model, Exported):
+        if dtype not in (None, own):
+            raise EquicError(f"the exported file computes in {own}, not {dtype}", help="export it again")
+        if device != "auto" and torch.device(device).type != model.device.type:
+            raise EquicError(
+                f"the exported file was compiled for {model.device.type}, not {device}",
+                help="export it again",
+            )
+        return model
+    place = pick_device(device)
+    if dtype not in (None, own):
+        from equic.runtime.export.trace import recast
+
+        return recast(model, {"float32": torch.float32, "float64": torch.float64}[str(dtype)], place)
+    if _device_of(model).type != place.type:
+        model = copy.deepcopy(model).to(place)
+    return model
+
+
+def _device_of(model: Model) -> torch.device:
+    return next(iter(model.state_dict().values())).device
