@@ -1,4 +1,6 @@
-"""The layer graph: named ops in topological order, with their types and the place in the spec they come from."""
+"""The layer graph: named ops in topological order, with their types and the place in the spec they come
+from.
+"""
 
 from __future__ import annotations
 
@@ -118,8 +120,8 @@ def canonicalize(graph: Graph) -> Graph:
     live = graph.reachable()
     kept = [node for node in graph.nodes if node.name in live]
     network = Graph(tuple(kept)).network()
-    # Structural keys: a value is named by its op and the keys of its inputs, so that the order of writing and the
-    # names chosen by the author have no say.
+    # Structural keys: a value is named by its op and the keys of its inputs, so that the order of
+    # writing and the names chosen by the author have no say.
     keys: dict[str, str] = {}
     for node in kept:
         text = node.op.text({source: keys[source] for _, source in node.op.inputs()})

@@ -87,7 +87,7 @@ class RepeatBlock(Block):
     kind: Literal["repeat"]
     times: Count
     block: dict[str, object]
-    first: dict[str, object] = {}
+    first: dict[str, object] = Field(default={})
 
 
 Part = Literal["coordinates", "momenta"]
@@ -133,7 +133,7 @@ class AtomsModel(Block):
 
     features: Features
     blocks: tuple[AtomsBlock, ...] = Field(min_length=1)
-    heads: dict[str, EnergyHead] = {"energy": EnergyHead()}
+    heads: dict[str, EnergyHead] = Field(default={"energy": EnergyHead()})
 
 
 class StateModel(Block):

@@ -79,7 +79,9 @@ def _known_names(nodes: list[Node], report: Report) -> bool:
                     Code.UNKNOWN_REFERENCE,
                     node.span,
                     f"`{node.name}` reads `{name}` ({port}), which does not exist",
-                    help=f"did you mean `{close[0]}`?" if close else f"values: {', '.join(sorted(names)[:12])}",
+                    help=f"did you mean `{close[0]}`?"
+                    if close
+                    else f"values: {', '.join(sorted(names)[:12])}",
                 )
                 fine = False
     return fine
@@ -102,7 +104,9 @@ def _targets(spec: Spec, nodes: list[Node], source: Source, report: Report) -> d
                 continue
             strain = declared.wrt == "strain"
             scale = declared.scale if declared.scale is not None else 1.0
-            op = Grad(of=declared.gradient_of, wrt=declared.wrt or "positions", scale=scale, per_volume=strain)
+            op = Grad(
+                of=declared.gradient_of, wrt=declared.wrt or "positions", scale=scale, per_volume=strain
+            )
             nodes.append(Node(target, op, span))
         elif target not in names:
             known = {"atoms": "energy", "phase_space": "derivatives"}[spec.system.kind]
@@ -110,7 +114,7 @@ def _targets(spec: Spec, nodes: list[Node], source: Source, report: Report) -> d
                 Code.UNKNOWN_REFERENCE,
                 span,
                 f"nothing computes the target `{target}`",
-                help=f"this model computes `{known}`; gradients of it are declared with `gradient_of: {known}`",
+                help=f"this model computes `{known}`; gradients of it are declared by `gradient_of`",
             )
             continue
         outputs[target] = target

@@ -8,8 +8,17 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, WithJsonSchema
-from pydantic import field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
 from ..symmetry.units import Unit, UnitError, conversion_factor, parse_quantity
 from .elements import SYMBOLS, closest_symbol
@@ -36,7 +45,9 @@ def _unit(value: object) -> str:
     try:
         return str(Unit.parse(str(value)))
     except UnitError as error:
-        raise ValueError(f"{error} || {error.help or 'units are written as `eV`, `eV/Å`, `kcal/mol`'}") from None
+        raise ValueError(
+            f"{error} || {error.help or 'units are written as `eV`, `eV/Å`, `kcal/mol`'}"
+        ) from None
 
 
 Length = Annotated[float, BeforeValidator(_length), WithJsonSchema({"type": "string", "examples": ["5.0 Å"]})]
@@ -45,7 +56,7 @@ Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 
 
-# --- system ---------------------------------------------------------------------------------------------------
+# --- system ------------------------------------------------------------------------------------------
 
 
 class AtomsSystem(Block):
@@ -80,7 +91,8 @@ def _rep(value: object) -> str:
     text = str(value)
     if isinstance(value, bool) or not re.fullmatch(r"[1-9]\d*|(\d+x)?\d+(\+(\d+x)?\d+)*", text):
         raise ValueError(
-            f"`{text}` is not a representation || write a number of dimensions (`1`), or irreps of SO(2) (`1x1`)"
+            f"`{text}` is not a representation || "
+            "write a number of dimensions (`1`), or irreps of SO(2) (`1x1`)"
         )
     return text
 
@@ -91,7 +103,9 @@ RepText = Annotated[
 
 
 class PhaseSpaceSystem(Block):
-    """Coordinates with their momenta. A coordinate is a number of dimensions, or irreps of SO(2) such as `1x1`."""
+    """Coordinates with their momenta. A coordinate is a number of dimensions, or irreps of SO(2) such as
+    `1x1`.
+    """
 
     kind: Literal["phase_space"]
     coordinates: dict[str, RepText] = Field(min_length=1)
@@ -108,7 +122,7 @@ class PhaseSpaceSystem(Block):
 System = Annotated[AtomsSystem | PhaseSpaceSystem, Field(discriminator="kind")]
 
 
-# --- symmetry -------------------------------------------------------------------------------------------------
+# --- symmetry ----------------------------------------------------------------------------------------
 
 
 class Relaxed(Block):
@@ -145,7 +159,7 @@ Mode = Annotated[
 GROUPS = {"atoms": ("O(3)", "SO(3)", "inversion"), "phase_space": ("SO(2)", "translation")}
 
 
-# --- constraints and targets ----------------------------------------------------------------------------------
+# --- constraints and targets -------------------------------------------------------------------------
 
 
 class Hamiltonian(Block):
@@ -162,7 +176,9 @@ class Constraints(Block):
 
 
 class Target(Block):
-    """What the model predicts: declared by `per`, `rep` and `unit`, or derived by `gradient_of` or `flow_of`."""
+    """What the model predicts: declared by `per`, `rep` and `unit`, or derived by `gradient_of` or
+    `flow_of`.
+    """
 
     per: Literal["system", "node"] | None = None
     rep: str | None = None
@@ -190,7 +206,7 @@ class Target(Block):
         return self
 
 
-# --- data, training, tuning, export ---------------------------------------------------------------------------
+# --- data, training, tuning, export ------------------------------------------------------------------
 
 
 class Label(Block):
@@ -221,7 +237,9 @@ Split = Annotated[
 
 
 class Data(Block):
-    """Where frames come from. `validation` may be a fraction or a number of training frames, or a set of its own."""
+    """Where frames come from. `validation` may be a fraction or a number of training frames, or a set of
+    its own.
+    """
 
     train: DataSet
     validation: Split = 0.1
@@ -236,7 +254,8 @@ class Data(Block):
         if isinstance(value, (dict, str)):
             return value
         raise ValueError(
-            f"`{value}` are no isolated-atom energies || write `least_squares`, `frames`, or a mapping `{{H: -13.6}}` in eV"
+            f"`{value}` are no isolated-atom energies || "
+            "write `least_squares`, `frames`, or a mapping `{H: -13.6}` in eV"
         )
 
 

@@ -171,7 +171,9 @@ def _train(spec: Spec) -> dict[str, Any]:
     per_atom = {name: name == "energy" for name in spec.targets}
     train["loss"] = {
         name: {
-            "weight": spec.train.loss[name].weight if name in spec.train.loss else LOSS_WEIGHTS.get(name, 1.0),
+            "weight": spec.train.loss[name].weight
+            if name in spec.train.loss
+            else LOSS_WEIGHTS.get(name, 1.0),
             "per_atom": per_atom[name],
         }
         for name in spec.targets

@@ -56,7 +56,7 @@ def _check_groups(spec: Spec, source: Source, report: Report) -> None:
                     related=((source.span(("symmetry", seen[factor]), key=True), "first declared here"),),
                 )
             seen[factor] = group
-        if kind == "phase_space" and isinstance(mode, Relaxed) and 0 < mode.relaxed:
+        if kind == "phase_space" and isinstance(mode, Relaxed) and mode.relaxed > 0:
             report.error(
                 Code.UNKNOWN_GROUP,
                 source.span((*path, "relaxed"), key=True),

@@ -1,6 +1,7 @@
 """Compare the verdict of every output with what the spec demands of each factor.
 
-A factor held `hard` must be exact; the first op that breaks it is shown at its line, with the reason and a way out.
+A factor held `hard` must be exact; the first op that breaks it is shown at its line, with the reason and a
+way out.
 """
 
 from __future__ import annotations
@@ -50,7 +51,11 @@ def _report(graph: Graph, ctx: Context, factor: str, op: str, path: tuple[str, .
         return
     kind = node.op.kind  # type: ignore[attr-defined]
     cure = _CURES.get(kind, "use an op that keeps it, or write `{group}: free`").format(group=group)
-    related = ((ctx.source.span(path), f"{group} is declared {mode_name(ctx.mode(factor)[0])} here"),) if path else ()
+    related = (
+        ((ctx.source.span(path), f"{group} is declared {mode_name(ctx.mode(factor)[0])} here"),)
+        if path
+        else ()
+    )
     ctx.report.error(
         Code.ACTIVATION_ON_NONSCALAR if kind == "act" else Code.BROKEN_SYMMETRY,
         node.span,

@@ -12,7 +12,9 @@ from .context import Context
 
 
 def check_targets(graph: Graph, ctx: Context) -> Graph:
-    """Report every target whose declaration does not fit what the graph computes; returns the graph as it is."""
+    """Report every target whose declaration does not fit what the graph computes; returns the graph as it
+    is.
+    """
     for name, target in ctx.spec.targets.items():
         if name in graph.outputs and graph[graph.outputs[name]].type is not None:
             _check(name, target, graph.type(graph.outputs[name]), ctx)
@@ -52,14 +54,15 @@ def _check(name: str, target: Target, found: Type, ctx: Context) -> None:
             Code.UNIT_MISMATCH,
             span,
             f"`{name}` is declared in {target.unit}, but it comes out in {found.unit}",
-            help=f"write `unit: {found.unit}`" + (f": a gradient of {target.gradient_of}" if gradient else ""),
+            help=f"write `unit: {found.unit}`"
+            + (f": a gradient of {target.gradient_of}" if gradient else ""),
         )
     elif declared_unit != found.unit:
         ctx.report.error(
             Code.UNIT_MISMATCH,
             span,
             f"models compute in {found.unit}, not in {target.unit}",
-            help=f"write `unit: {found.unit}` here, and `unit: {target.unit}` at the label, which is converted",
+            help=f"write `unit: {found.unit}` here; labels may be in {target.unit}, they are converted",
         )
 
 

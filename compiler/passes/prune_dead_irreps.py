@@ -5,7 +5,8 @@ Before:  %7 = linear(%6) {out: 64x0e+64x1o}
 After:   %7 = linear(%6) {out: 64x0e}
          %8 = linear(%7) {out: 1x0e}
 
-So "scalars only in the last layer" is derived, not declared. A relaxed linear reads every irrep, and keeps them.
+So "scalars only in the last layer" is derived, not declared. A relaxed linear reads every irrep,
+and keeps them.
 """
 
 from __future__ import annotations

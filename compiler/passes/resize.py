@@ -10,9 +10,10 @@ from .context import Context
 
 
 def resize_weights(graph: Graph, ctx: Context) -> Graph:
-    """Set `out` of every network that feeds the weights of a product to that product's number of path weights.
+    """Set `out` of every network that feeds the weights of a product to that product's number of path
+    weights.
 
-    Types may be stale here: the left and right of a product are inferred afresh, which is cheap, and without reports.
+    Types may be stale here: the left and right of a product are inferred afresh, without reports.
     """
     from ..language.diagnostics import Report
     from .infer_types import infer_types

@@ -30,7 +30,9 @@ class Add(Op):
                 )
                 return None
             if other.unit.dimension != first.unit.dimension:
-                site.error(Code.UNIT_MISMATCH, f"`add` needs equal units, but gets {first.unit} and {other.unit}")
+                site.error(
+                    Code.UNIT_MISMATCH, f"`add` needs equal units, but gets {first.unit} and {other.unit}"
+                )
                 return None
         result = result_like(types)
         if sum(one.affine for one in types) > 1:
@@ -62,7 +64,8 @@ class Gather(Op):
 class Reduce(Op):
     """Sum over the edges into a node, or over the nodes of a system.
 
-    `average` divides by the mean number of neighbours in the training data (a constant, so sums stay extensive).
+    `average` divides by the mean number of neighbours in the training data (a constant, so sums stay
+    extensive).
     Type: edge R -> node R, node R -> system R. Verdict: exact.
     """
 
@@ -88,7 +91,8 @@ class Reduce(Op):
 class ShiftScale(Op):
     """Atomic energies from dimensionless ones: E_i = E0[z_i] + scale x_i + shift, in float64.
 
-    E0, scale and shift are statistics of the training data. Type: node 1x0e -> node 1x0e [eV]. Verdict: exact on
+    E0, scale and shift are statistics of the training data. Type: node 1x0e -> node 1x0e [eV]. Verdict:
+    exact on
     invariants.
     """
 

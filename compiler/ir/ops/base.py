@@ -86,7 +86,8 @@ class Op(BaseModel):
     """A node of the layer graph.
 
     Subclasses declare `kind`, their fields, `ports` (the fields that name other values), `claims` (the group
-    factors that a conformance test must find exact under the op's side conditions) and `reference` (a citation key).
+    factors that a conformance test must find exact under the op's side conditions) and `reference` (a
+    citation key).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)

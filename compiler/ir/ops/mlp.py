@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, ClassVar, Literal
 
 from ...language.codes import Code
@@ -20,7 +21,8 @@ SMOOTHNESS = {"relu": 0.0, "abs": 0.0}
 class Mlp(Op):
     """Dense layers with an activation between them.
 
-    On invariants: exact. On anything else every factor that moves the input is broken, because a dense layer mixes
+    On invariants: exact. On anything else every factor that moves the input is broken, because a dense
+    layer mixes
     components that must stay apart; on positions translation is broken too.
     Smooth: that of the activation.
     """
@@ -38,7 +40,10 @@ class Mlp(Op):
     def infer(self, types: Sequence[Type], site: Site) -> Type | None:
         (x,) = types
         result = result_like(
-            types, unit=Unit.parse("1"), affine=False, smooth=min(x.smooth, SMOOTHNESS.get(self.activation, x.smooth))
+            types,
+            unit=Unit.parse("1"),
+            affine=False,
+            smooth=min(x.smooth, SMOOTHNESS.get(self.activation, x.smooth)),
         )
         holds = dict(result.holds)
         if isinstance(x.rep, Irreps):
@@ -49,11 +54,15 @@ class Mlp(Op):
                 reason = f"a dense layer mixes the components of `{x.rep.simplified()}`"
                 holds = site.broken(holds, (moving,), reason)
             if any(block.irrep.p < 0 for block in x.rep):
-                holds = site.broken(holds, ("inversion",), f"a dense layer mixes parities of `{x.rep.simplified()}`")
+                holds = site.broken(
+                    holds, ("inversion",), f"a dense layer mixes parities of `{x.rep.simplified()}`"
+                )
         else:
             rep = Plain(self.out)
         if x.affine:
-            holds = site.broken(holds, ("translation",), "a dense layer sees absolute positions, not differences")
+            holds = site.broken(
+                holds, ("translation",), "a dense layer sees absolute positions, not differences"
+            )
         return result.with_(rep=rep, holds=holds)
 
     def lower(self, types: Sequence[Type], result: Type, scope: Scope) -> dict[str, Any]:
@@ -68,7 +77,7 @@ class Mlp(Op):
 
     def parameters(self, types: Sequence[Type], result: Type, scope: Scope) -> int:
         sizes = [types[0].dim, *self.widths, self.out]
-        weights = sum(a * b for a, b in zip(sizes, sizes[1:], strict=False))
+        weights = sum(a * b for a, b in pairwise(sizes))
         return weights + (sum(sizes[1:]) if self.bias else 0)
 
 
@@ -107,7 +116,9 @@ class Act(Op):
         odd = [block for block in x.irreps if block.irrep.p < 0]
         if odd and self.f not in ODD:
             parts = "+".join(str(block) for block in odd)
-            holds = site.broken(holds, ("inversion",), f"{self.f} is not an odd function, and `{parts}` is odd")
+            holds = site.broken(
+                holds, ("inversion",), f"{self.f} is not an odd function, and `{parts}` is odd"
+            )
         return result.with_(holds=holds)
 
     def _gate(self, x: Type, site: Site, smooth: float) -> Type | None:
@@ -131,7 +142,8 @@ class Act(Op):
 class Poisson(Op):
     """The Hamiltonian vector field z' = (dH/dp, -dH/dq).
 
-    Type: state scalar -> state of the system. Verdict: that of H; exact, since the canonical form is invariant.
+    Type: state scalar -> state of the system. Verdict: that of H; exact, since the canonical form is
+    invariant.
     Smooth: one order less than H.
     """
 
@@ -154,7 +166,8 @@ class Poisson(Op):
 class Grad(Op):
     """Derivative of the energy: scale dE/dx (forces), or dE/d(strain) / volume (stress).
 
-    Type: system 0e [U], wrt positions -> node 1o [U/Å]; wrt strain -> system 0e+2e [U/Å^3]. Verdict: that of the
+    Type: system 0e [U], wrt positions -> node 1o [U/Å]; wrt strain -> system 0e+2e [U/Å^3]. Verdict: that
+    of the
     energy; conservative by construction. Smooth: one order less.
     """
 
@@ -171,13 +184,19 @@ class Grad(Op):
         (energy,) = types
         if energy.index is not Index.SYSTEM or energy.dim != 1:
             site.error(
-                Code.REP_MISMATCH, f"a gradient needs one number per system, but gets {energy}", help="reduce it first"
+                Code.REP_MISMATCH,
+                f"a gradient needs one number per system, but gets {energy}",
+                help="reduce it first",
             )
             return None
         length = Unit.parse("Å")
         if self.wrt == "positions":
             return result_like(
-                types, index=Index.NODE, rep=Irreps.parse("1o"), unit=energy.unit / length, smooth=energy.smooth - 1
+                types,
+                index=Index.NODE,
+                rep=Irreps.parse("1o"),
+                unit=energy.unit / length,
+                smooth=energy.smooth - 1,
             )
         unit = energy.unit / length**3 if self.per_volume else energy.unit
         return result_like(types, rep=Irreps.parse("1x0e+1x2e"), unit=unit, smooth=energy.smooth - 1)

@@ -14,7 +14,9 @@ from .base import Dial, IrrepsField, Op, Ref, Scope, Site, expect_irreps, result
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """One coupling l1 x l2 -> l3 of a block of the left with a block of the right; `scale` < 1 where relaxed."""
+    """One coupling l1 x l2 -> l3 of a block of the left with a block of the right; `scale` < 1 where
+    relaxed.
+    """
 
     left: int
     right: int
@@ -48,11 +50,13 @@ def product_paths(left: Irreps, right: Irreps, wanted: Irreps, relax: Sequence[D
 
 
 class Product(Op):
-    """Tensor product of node features with the harmonics of an edge, each path with its own edge weight ("uvu").
+    """Tensor product of node features with the harmonics of an edge, each path with its own edge weight
+    ("uvu").
 
         m_(k,m3,u) = w_(k,u) sqrt(2l3+1) sum_(m1,m2) C^(l1 l2 l3)_(m1 m2 m3) x_(m1,u) Y_(m2)
 
-    `irreps` says which results are wanted. Verdict: exact; under a relaxed inversion the paths that parity forbids
+    `irreps` says which results are wanted. Verdict: exact; under a relaxed inversion the paths that parity
+    forbids
     enter scaled by s and break it.
     """
 
@@ -81,7 +85,7 @@ class Product(Op):
                 Code.UNREACHABLE_IRREPS,
                 f"no path of `{left.irreps}` with `{right.irreps}` reaches "
                 + " and ".join(f"`{irrep}`" for irrep in unreachable),
-                help="features of degree l need harmonics up to l, and parity (-1)^l unless inversion is free: "
+                help="degree l needs harmonics up to l, and parity (-1)^l unless inversion is free: "
                 "raise `harmonics`, or ask for fewer irreps",
             )
             return None
@@ -114,7 +118,8 @@ class Power(Op):
 
         B_(L,M,c) = sum_(nu <= order) sum_eta W^(nu)_(z,eta,c) U^(nu)_(eta,LM)[A_c, ..., A_c]
 
-    U is a complete basis of the equivariant symmetric maps. All blocks of A share one multiplicity. Verdict: exact;
+    U is a complete basis of the equivariant symmetric maps. All blocks of A share one multiplicity.
+    Verdict: exact;
     paths that parity forbids enter scaled by s where inversion is relaxed.
     """
 

@@ -57,7 +57,9 @@ class Relative(Op):
     def infer(self, types: Sequence[Type], site: Site) -> Type | None:
         (x,) = types
         if not x.affine or x.index is not Index.NODE:
-            site.error(Code.REP_MISMATCH, f"`relative` needs positions, but gets {x}", help="write `of: positions`")
+            site.error(
+                Code.REP_MISMATCH, f"`relative` needs positions, but gets {x}", help="write `of: positions`"
+            )
             return None
         return result_like(types, index=Index.EDGE, affine=False, radius=site.scope.cutoff)
 
@@ -73,7 +75,9 @@ class Length(Op):
     def infer(self, types: Sequence[Type], site: Site) -> Type | None:
         (v,) = types
         if v.rep != VECTOR or v.affine:
-            site.error(Code.REP_MISMATCH, f"`length` needs vectors (1o), but gets {v}", help="read a `relative` op")
+            site.error(
+                Code.REP_MISMATCH, f"`length` needs vectors (1o), but gets {v}", help="read a `relative` op"
+            )
             return None
         return result_like(types, rep=SCALAR)
 
@@ -97,7 +101,9 @@ class Radial(Op):
     def infer(self, types: Sequence[Type], site: Site) -> Type | None:
         (r,) = types
         if r.rep != SCALAR or r.unit.dimension != ANGSTROM.dimension:
-            site.error(Code.UNIT_MISMATCH, f"`radial` needs lengths in Å, but gets {r}", help="read a `length` op")
+            site.error(
+                Code.UNIT_MISMATCH, f"`radial` needs lengths in Å, but gets {r}", help="read a `length` op"
+            )
             return None
         rep = Irreps((Block(self.count, Irrep(0, 1)),))
         return result_like(types, rep=rep, unit=Unit.parse("1"), smooth=min(r.smooth, self.envelope - 1))
@@ -123,7 +129,9 @@ class Sph(Op):
         (v,) = types
         if v.rep != VECTOR or v.affine:
             site.error(
-                Code.REP_MISMATCH, f"spherical harmonics need vectors (1o), but get {v}", help="read a `relative` op"
+                Code.REP_MISMATCH,
+                f"spherical harmonics need vectors (1o), but get {v}",
+                help="read a `relative` op",
             )
             return None
         rep = Irreps(tuple(Block(1, Irrep(l, (-1) ** l)) for l in range(self.lmax + 1)))

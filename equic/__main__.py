@@ -1,0 +1,5 @@
+"""`python -m equic`."""
+
+from .cli import main
+
+main()

@@ -1,0 +1,139 @@
+"""The Python interface: the journey of a spec, one function a stop."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from equic.compiler.pipeline import Compilation
+    from equic.runtime.certify import Certificate
+    from equic.runtime.model import Model
+    from equic.runtime.plan import Plan
+    from equic.runtime.training import TrainingResult
+
+    from .loaded import Loaded
+
+PathLike = str | Path
+
+
+def check(spec: PathLike, overrides: Sequence[str] = ()) -> Compilation:
+    """Compile a spec without torch and without its data; look at `.ok` and `.report`."""
+    from equic.compiler.pipeline import compile_file
+
+    return compile_file(str(spec), overrides)
+
+
+def plan(spec: PathLike, overrides: Sequence[str] = ()) -> tuple[Plan, Compilation]:
+    """The plan of a spec for the runtime.
+
+    Raises:
+        SpecError: the spec is wrong; its text shows every error with its line.
+    """
+    from equic.runtime.plan import Plan
+
+    done = check(spec, overrides)
+    done.report.raise_if_errors()
+    assert done.plan is not None
+    return Plan.from_json(done.plan), done
+
+
+def compile(
+    spec: PathLike, overrides: Sequence[str] = (), *, seed: int | None = None, dtype: str | None = None
+) -> Model:
+    """A torch module with fresh weights.
+
+    Raises:
+        SpecError: the spec is wrong.
+    """
+    import torch
+
+    from equic.runtime.build import build_module
+
+    made, _ = plan(spec, overrides)
+    seed = int(made.train["seed"]) if seed is None else seed
+    return build_module(made, seed=seed, dtype=getattr(torch, dtype or made.train["precision"]))
+
+
+def train(
+    spec: PathLike,
+    overrides: Sequence[str] = (),
+    *,
+    runs: PathLike = "runs",
+    device: str = "auto",
+    minutes: float | None = None,
+    resume: PathLike | None = None,
+    progress: bool = True,
+) -> TrainingResult:
+    """Train a spec's model; the run goes to `runs/NAME/NUMBER`, or continues the folder `resume`.
+
+    Raises:
+        SpecError: the spec is wrong.
+        EquicError: the data does not fit it, or training met a number that is not finite.
+    """
+    from equic.compiler.source_text import resolved_text
+    from equic.runtime.training import new_run_directory
+    from equic.runtime.training import train as run_training
+
+    made, done = plan(spec, overrides)
+    directory = Path(resume) if resume else new_run_directory(Path(runs), made.name)
+    return run_training(
+        made,
+        directory=directory,
+        device=device,
+        minutes=minutes,
+        resume=resume is not None,
+        progress=progress,
+        spec_text=resolved_text(done),
+    )
+
+
+def tune(spec: PathLike, overrides: Sequence[str] = (), **options: Any) -> Any:
+    """Search the fields that the spec marks with `search`; see `equic.tuning.tune_spec` for the options."""
+    from .tuning import tune_spec
+
+    return tune_spec(spec, overrides, **options)
+
+
+def load(path: PathLike, *, device: str = "auto", dtype: str | None = None) -> Loaded:
+    """An artifact (`.equic`) or an export (`.pt2`), ready to predict, to calculate, to certify.
+
+    Raises:
+        ArtifactError: the file is not, or no longer, what it claims to be.
+    """
+    from .loaded import load_file
+
+    return load_file(Path(path), device=device, dtype=dtype)
+
+
+def verify(path: PathLike, *, data: PathLike | None = None, device: str = "cpu") -> Certificate:
+    """Measure every claim of a file again."""
+    from equic.runtime.certify import verify_file
+
+    frames = None
+    if data is not None:
+        import ase.io
+
+        frames = ase.io.read(data, index=":")
+    return verify_file(Path(path), frames=frames, device=device)
+
+
+def export(artifact: PathLike, out: PathLike | None = None, *, dtype: str | None = None) -> Path:
+    """Write a `.pt2` package beside an artifact: forces and stress inside, sizes dynamic, certificate
+    aboard.
+    """
+    from equic.runtime.artifact import load_artifact
+    from equic.runtime.certify import probes
+    from equic.runtime.export import export_pt2
+
+    loaded = load_artifact(Path(artifact))
+    kind = dtype or loaded.plan.export["dtype"]
+    target = Path(out) if out is not None else Path(artifact).with_suffix(".pt2")
+    return export_pt2(
+        loaded.model,
+        target,
+        dtype=kind,
+        certificate=loaded.certificate,
+        probes=probes(loaded.model, 0),
+    )

@@ -1,0 +1,308 @@
+"""The command line. Exit codes: 0 fine, 1 a claim or check failed, 2 wrong use or spec, 130 interrupted."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+app = typer.Typer(
+    help="From a YAML spec to a symmetry- and physics-constrained torch model.",
+    no_args_is_help=True,
+    add_completion=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+
+SpecArgument = Annotated[Path, typer.Argument(help="the spec, a YAML file", show_default=False)]
+FileArgument = Annotated[
+    Path, typer.Argument(help="an artifact (.equic) or an export (.pt2)", show_default=False)
+]
+SetOption = Annotated[list[str] | None, typer.Option("--set", help="override a key: model.channels=32")]
+JsonOption = Annotated[bool, typer.Option("--json", help="print JSON, for programs")]
+DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, ...")]
+
+console = Console(highlight=False)
+complaints = Console(stderr=True, highlight=False)
+
+
+def _compiled(spec: Path, overrides: list[str] | None):  # type: ignore[no-untyped-def]
+    """Compile, or print what is wrong and leave with 2."""
+    from . import api
+    from .show import print_diagnostics
+
+    done = api.check(spec, overrides or [])
+    if not done.ok:
+        print_diagnostics(done, complaints)
+        raise typer.Exit(2)
+    return done
+
+
+@app.command()
+def check(
+    spec: SpecArgument,
+    overrides: SetOption = None,
+    as_json: JsonOption = False,
+    concise: Annotated[bool, typer.Option(help="one line a diagnostic")] = False,
+) -> None:
+    """Check a spec without torch: types, symmetry, units, structure.
+
+    Example: [bold]equic check spec.yaml[/bold]
+    """
+    from equic.compiler.language.render import render_json
+    from equic.compiler.summary import summarize
+
+    from . import api
+    from .show import print_diagnostics, print_summary
+
+    done = api.check(spec, overrides or [])
+    if as_json:
+        from dataclasses import asdict
+
+        facts = asdict(summarize(done)) if done.ok else None
+        text = {"ok": done.ok, "diagnostics": render_json(done.report), "summary": facts}
+        print(json.dumps(text, ensure_ascii=False, indent=1))
+    else:
+        print_diagnostics(done, complaints, concise=concise)
+        if done.ok:
+            print_summary(summarize(done), console)
+    if not done.ok:
+        raise typer.Exit(2)
+
+
+@app.command()
+def show(
+    spec: SpecArgument,
+    overrides: SetOption = None,
+    emit: Annotated[str, typer.Option(help="graph (level 3, parses back), spec, or plan")] = "graph",
+) -> None:
+    """Print the compiled graph, the resolved spec, or the plan.
+
+    Example: [bold]equic show spec.yaml --emit plan[/bold]
+    """
+    done = _compiled(spec, overrides)
+    if emit == "graph":
+        from .show import graph_yaml
+
+        print(graph_yaml(done), end="")
+    elif emit == "spec":
+        from equic.compiler.source_text import resolved_text
+
+        print(resolved_text(done), end="")
+    elif emit == "plan":
+        print(json.dumps(done.plan, ensure_ascii=False, indent=1))
+    else:
+        complaints.print(f"[red]error[/red]: there is no `--emit {emit}`; choose graph, spec or plan")
+        raise typer.Exit(2)
+
+
+@app.command()
+def compile(
+    spec: SpecArgument,
+    overrides: SetOption = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="where to write NAME.equic")] = None,
+) -> None:
+    """Build the model with fresh weights and write it as an artifact.
+
+    Example: [bold]equic compile spec.yaml -o model.equic[/bold]
+    """
+    from equic.compiler.source_text import resolved_text
+
+    from . import api
+
+    done = _compiled(spec, overrides)
+    from equic.runtime.artifact import save_artifact
+
+    model = api.compile(spec, overrides or [])
+    target = out or Path(f"{model.plan.name}.equic")
+    save_artifact(target, model, spec_text=resolved_text(done))
+    count = sum(value.numel() for value in model.parameters())
+    console.print(f"wrote {target} ({count:,} parameters, untrained)")
+
+
+@app.command()
+def train(
+    spec: SpecArgument,
+    overrides: SetOption = None,
+    runs: Annotated[Path, typer.Option(help="the folder of all runs")] = Path("runs"),
+    minutes: Annotated[float | None, typer.Option(help="fit the schedule to this much time")] = None,
+    resume: Annotated[Path | None, typer.Option(help="continue the run in this folder")] = None,
+    device: DeviceOption = "auto",
+) -> None:
+    """Train; the run goes to RUNS/NAME/NUMBER with the artifact, the history and the metrics.
+
+    Example: [bold]equic train spec.yaml --minutes 10[/bold]
+    """
+    from . import api
+
+    _compiled(spec, overrides)
+    api.train(spec, overrides or [], runs=runs, minutes=minutes, resume=resume, device=device)
+
+
+@app.command()
+def tune(
+    spec: SpecArgument,
+    overrides: SetOption = None,
+    trials: Annotated[int | None, typer.Option(help="how many trials in all")] = None,
+    minutes: Annotated[float | None, typer.Option(help="stop after this much time")] = None,
+    storage: Annotated[Path | None, typer.Option(help="the journal; the same file resumes")] = None,
+    write: Annotated[Path | None, typer.Option(help="write the spec with the best values here")] = None,
+    device: DeviceOption = "auto",
+) -> None:
+    """Search the fields that the spec marks with `search`, with Optuna; resumable.
+
+    Example: [bold]equic tune spec.yaml --write best.yaml[/bold]
+    """
+    from . import api
+
+    _compiled(spec, overrides)
+    api.tune(
+        spec, overrides or [], trials=trials, minutes=minutes, storage=storage, write=write, device=device,
+        console=console,
+    )  # fmt: skip
+
+
+@app.command()
+def verify(
+    file: FileArgument,
+    data: Annotated[Path | None, typer.Option(help="frames to measure on (any format of ASE)")] = None,
+    as_json: JsonOption = False,
+    device: DeviceOption = "cpu",
+) -> None:
+    """Measure every claim of a file again; exit 1 when one does not hold.
+
+    Example: [bold]equic verify model.equic --data frames.xyz[/bold]
+    """
+    from . import api
+
+    certificate = api.verify(file, data=data, device=device)
+    if as_json:
+        print(json.dumps(certificate.to_json(), ensure_ascii=False, indent=1))
+    else:
+        from equic.runtime.certify import render_certificate
+
+        render_certificate(certificate, console)
+    if not certificate.ok:
+        raise typer.Exit(1)
+
+
+@app.command()
+def export(
+    artifact: Annotated[Path, typer.Argument(help="an artifact (.equic)", show_default=False)],
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="the package to write")] = None,
+    dtype: Annotated[str | None, typer.Option(help="float32 or float64")] = None,
+) -> None:
+    """Write a .pt2 package that runs without equic's compiler, checked against the model it came from.
+
+    Example: [bold]equic export model.equic -o model.pt2[/bold]
+    """
+    from . import api
+
+    path = api.export(artifact, out, dtype=dtype)
+    console.print(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB)")
+
+
+@app.command()
+def predict(
+    file: FileArgument,
+    data: Annotated[Path, typer.Argument(help="structures, any format of ASE", show_default=False)],
+    out: Annotated[Path, typer.Option("--out", "-o", help="where to write them with predictions")],
+    batch: Annotated[int, typer.Option(help="structures at a time")] = 32,
+    device: DeviceOption = "auto",
+) -> None:
+    """Predict energies, forces and stress.
+
+    Example: [bold]equic predict model.equic frames.xyz -o out.xyz[/bold]
+    """
+    import ase.io
+
+    from equic.runtime.predict import annotate
+
+    from . import api
+
+    frames = ase.io.read(data, index=":")
+    results = api.load(file, device=device).predict(frames, batch=batch)
+    ase.io.write(
+        out, [annotate(atoms, one) for atoms, one in zip(frames, results, strict=True)], format="extxyz"
+    )
+    console.print(f"wrote {out} ({len(frames)} structures)")
+
+
+@app.command()
+def md(
+    file: FileArgument,
+    start: Annotated[
+        Path, typer.Argument(help="the first structure (any format of ASE)", show_default=False)
+    ],
+    steps: Annotated[int, typer.Option(help="time steps")] = 1000,
+    timestep: Annotated[float, typer.Option(help="fs")] = 0.5,
+    temperature: Annotated[float, typer.Option(help="K, of the first velocities")] = 300.0,
+    ensemble: Annotated[str, typer.Option(help="nve or nvt-langevin")] = "nve",
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="trajectory, extended XYZ")] = None,
+    seed: Annotated[int, typer.Option(help="of velocities and noise")] = 0,
+    device: DeviceOption = "auto",
+) -> None:
+    """Run molecular dynamics, and say how well the energy is kept.
+
+    Example: [bold]equic md model.pt2 start.xyz --steps 2000[/bold]
+    """
+    import ase.io
+
+    from equic.runtime.dynamics import run_md
+
+    from . import api
+
+    atoms = ase.io.read(start, index=0)
+    result = run_md(
+        atoms,
+        api.load(file, device=device).calculator(),
+        ensemble=ensemble,
+        temperature=temperature,
+        timestep_fs=timestep,
+        steps=steps,
+        trajectory=out,
+        seed=seed,
+    )
+    console.print(str(result))
+
+
+@app.command()
+def explain(code: Annotated[str, typer.Argument(help="a code such as T204")]) -> None:
+    """Print the page of a diagnostic code.
+
+    Example: [bold]equic explain T204[/bold]
+    """
+    from equic.compiler.language.codes import Code
+    from equic.compiler.language.codes import explain as page
+
+    try:
+        found = Code(code.upper())
+    except ValueError:
+        complaints.print(f"[red]error[/red]: there is no code `{code}`; codes look like T204")
+        raise typer.Exit(2) from None
+    print(page(found))
+
+
+def main() -> None:
+    """Run the command line; problems that the user can mend are printed without a traceback."""
+    from equic.compiler.language.diagnostics import SpecError
+
+    try:
+        app(standalone_mode=True)
+    except SpecError as error:
+        print(str(error), file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception as error:
+        # torch loads with equic.runtime.errors' package only when it is already there
+        errors = sys.modules.get("equic.runtime.errors")
+        if errors is not None and isinstance(error, errors.EquicError):
+            complaints.print("[red]error[/red]: ", end="")
+            complaints.print(str(error), markup=False)
+            sys.exit(2)
+        raise
