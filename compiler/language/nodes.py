@@ -77,6 +77,27 @@ def plain(node: Node) -> Any:
     return value
 
 
+def node_from(data: Any, span: Span, *, key: Span | None = None) -> Node:
+    """Plain data as a node; every value below is placed at `span`."""
+    if isinstance(data, dict):
+        return Node({str(name): node_from(value, span, key=span) for name, value in data.items()}, span, key)
+    if isinstance(data, (list, tuple)):
+        return Node(tuple(node_from(value, span) for value in data), span, key)
+    text = data if isinstance(data, str) else None
+    return Node(data, span, key, text, quoted=isinstance(data, str))
+
+
+def same_data(left: Any, right: Any) -> bool:
+    """Equality that tells `1`, `1.0` and `true` apart, and takes nan for equal to itself."""
+    if type(left) is not type(right):
+        return False
+    if isinstance(left, dict):
+        return list(left) == list(right) and all(same_data(left[key], right[key]) for key in left)
+    if isinstance(left, list):
+        return len(left) == len(right) and all(map(same_data, left, right))
+    return bool(left == right or (left != left and right != right))
+
+
 def path_text(path: Path) -> str:
     """A path in one dotted word; keys that would be misread are quoted.
 

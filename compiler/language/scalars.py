@@ -1,6 +1,5 @@
 """Scalars of the YAML 1.2 core schema: what a plain word means, and how to write a value as one."""
 
-import json
 import math
 import re
 
@@ -14,7 +13,9 @@ _HEX = re.compile(r"0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
 _INF = re.compile(r"[-+]?\.(?:inf|Inf|INF)")
 _NAN = re.compile(r"\.(?:nan|NaN|NAN)")
-_SAFE = re.compile(r"[^\W\d_](?:[\w .,()/*^+\-²³⁻·]*[\w)])?|[\w.+\-][\w.+\-*/^()²³⁻·]*(?: [\w./*^²³⁻·\-]+)*")
+_WORD = r"[\w.+*/^()²³⁻·\-]"
+_SAFE = re.compile(rf"(?!---|\.\.\.)(?:[\w(/]|[.+\-](?=[\w./])){_WORD}*(?: {_WORD}+)*")
+_ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r"}
 _LONGEST_INT = 300  # digits; a double ends at 309
 
 
@@ -72,9 +73,18 @@ def write_scalar(value: Scalar) -> str:
         if math.isinf(value):
             return ".inf" if value > 0 else "-.inf"
         return repr(value)
-    if _SAFE.fullmatch(value) and ", " not in value and isinstance(_try_read(value), str):
+    if _SAFE.fullmatch(value) and isinstance(_try_read(value), str):
         return value
-    return json.dumps(value, ensure_ascii=not value.isprintable())
+    return '"' + "".join(_escaped(character) for character in value) + '"'
+
+
+def _escaped(character: str) -> str:
+    if character in _ESCAPES:
+        return _ESCAPES[character]
+    if character.isprintable():
+        return character
+    code = ord(character)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def _try_read(text: str) -> Scalar:

@@ -31,7 +31,7 @@ _MESSAGES = (
     (r"unexpected end of stream", "the quoted text is never closed", "add the closing quote"),
     (r"unexpected document indicator", "the quoted text is never closed", "add the closing quote"),
     (
-        r"unknown escape|expected escape sequence",
+        r"escape",
         "this escape does not exist",
         "write `\\\\` for a backslash, or use single quotes",
     ),
