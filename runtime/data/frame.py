@@ -1,0 +1,124 @@
+"""One structure with its neighbours and labels."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from equic.runtime.errors import DataError
+from equic.runtime.neighbors.lists import Array, Edges, neighbor_list
+from equic.runtime.plan import Plan
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """A structure as a model sees it, in eV and Å.
+
+    Attributes:
+        numbers: atomic numbers [N] int64.
+        species: place of each atom's element in the plan's list [N] int64.
+        positions: [N, 3] Å.
+        cell: [3, 3] Å, lattice vectors as rows; zeros where no direction is periodic.
+        pbc: [3] booleans.
+        edges, shifts: neighbours within the plan's cutoff, [2, E] and [E, 3] (see `neighbor_list`).
+        labels: target → value, already in internal units: energy [], forces [N, 3], stress [3, 3], ...
+        per_atom: those of the targets that have one value per atom, such as forces.
+        source: where the frame comes from, `train.xyz:frame 17`, counted from 0.
+        config_type: the file's word for what kind of configuration this is, or nothing.
+    """
+
+    numbers: NDArray[np.int64]
+    species: NDArray[np.int64]
+    positions: Array
+    cell: Array
+    pbc: NDArray[np.bool_]
+    edges: Edges
+    shifts: Array
+    labels: Mapping[str, Array]
+    source: str
+    config_type: str = ""
+    per_atom: frozenset[str] = frozenset()
+
+    def __len__(self) -> int:
+        return len(self.species)
+
+    @property
+    def is_isolated_atom(self) -> bool:
+        """A single atom that its file calls an isolated one."""
+        return len(self) == 1 and means_isolated_atom(self.config_type)
+
+    def fingerprint(self) -> bytes:
+        """Equal for frames with the same elements, positions and cell (to 1e-6 Å) in the same order."""
+        digest = hashlib.sha256(self.numbers.tobytes())
+        digest.update(self.pbc.tobytes())
+        for lengths in (self.positions, self.cell):
+            digest.update(np.round(lengths * 1e6).astype(np.int64).tobytes())
+        return digest.digest()
+
+    def to_atoms(self) -> Atoms:
+        """The structure as ASE Atoms, without labels."""
+        from ase import Atoms
+
+        return Atoms(self.numbers, self.positions.copy(), cell=self.cell.copy(), pbc=self.pbc.copy())
+
+
+def means_isolated_atom(config_type: str) -> bool:
+    """Spellings in use: IsolatedAtom, isolated_atom, isolated atom."""
+    return "".join(filter(str.isalpha, config_type.lower())) == "isolatedatom"
+
+
+def frame_from_atoms(
+    atoms: Atoms,
+    plan: Plan,
+    *,
+    source: str,
+    labels: Mapping[str, Array] | None = None,
+    config_type: str = "",
+) -> Frame:
+    """A frame of ASE Atoms, with its neighbours within the plan's cutoff.
+
+    Raises:
+        DataError: an element that the plan does not know, or a structure that `neighbor_list` refuses.
+    """
+    labels = {} if labels is None else dict(labels)
+    pbc = np.array(atoms.pbc, dtype=bool)
+    cell = np.array(atoms.cell, dtype=np.float64) if pbc.any() else np.zeros((3, 3))
+    positions = np.array(atoms.positions, dtype=np.float64)
+    species = species_indices(atoms, plan, source)
+    edges, shifts = neighbor_list(positions, cell, pbc, float(plan.system["cutoff"]), where=source)
+    return Frame(
+        numbers=np.array(atoms.numbers, dtype=np.int64),
+        species=species,
+        positions=positions,
+        cell=cell,
+        pbc=pbc,
+        edges=edges,
+        shifts=shifts,
+        labels=labels,
+        source=source,
+        config_type=config_type,
+        per_atom=frozenset(target for target in labels if plan.outputs[target].index == "node"),
+    )
+
+
+def species_indices(atoms: Atoms, plan: Plan, source: str) -> NDArray[np.int64]:
+    """The place of each atom's element in the plan's list: [N] int64.
+
+    Raises:
+        DataError: an element that is not in the list.
+    """
+    place = {symbol: index for index, symbol in enumerate(plan.system["species"])}
+    symbols = atoms.get_chemical_symbols()
+    if unknown := sorted(set(symbols) - set(place)):
+        raise DataError(
+            f"{source} contains {', '.join(unknown)}; `{plan.name}` knows only {', '.join(place)}",
+            help="add the element to `species` and train again, or leave the structure out",
+        )
+    return np.array([place[symbol] for symbol in symbols], dtype=np.int64)

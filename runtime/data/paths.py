@@ -1,0 +1,26 @@
+"""Files that must exist."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from equic.runtime.errors import DataError
+
+from .words import did_you_mean
+
+
+def existing_file(path: str | Path) -> Path:
+    """`path` as a Path.
+
+    Raises:
+        DataError: there is no such file; the message names what lies beside it.
+    """
+    path = Path(path)
+    if path.is_file():
+        return path
+    if path.is_dir():
+        raise DataError(f"{path} is a folder, expected a data file")
+    if not path.parent.is_dir():
+        raise DataError(f"{path} does not exist", help=f"nor does its folder {path.parent}")
+    beside = [item.name for item in path.parent.iterdir() if item.suffix == path.suffix]
+    raise DataError(f"{path} does not exist", help=did_you_mean(path.name, beside, "beside it lie"))

@@ -1,0 +1,128 @@
+"""All data of a plan: read, checked, split."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+from equic.runtime.errors import DataError
+from equic.runtime.plan import Plan
+
+from .arrays import ArraySet, read_arrays
+from .frames import FrameSet, Progress, read_frames
+from .split import split_rows
+
+DataSet = FrameSet | ArraySet
+
+
+def load_sets(
+    plan: Plan, *, progress: Progress | None = None, notes: list[str] | None = None
+) -> dict[str, DataSet]:
+    """Every set that the plan names, in its order, `train` first.
+
+    A set has a file of its own, or is drawn from `train` (`fraction` or `count`) by a permutation that
+    depends only on `data.seed` and the number of frames; states are drawn one by one, whatever their
+    trajectory. Where a file's labels are not given, they are those of `train`. `data.isolated_atoms:
+    {path: FILE}` reads the isolated atoms from another file; they are kept with `train`.
+
+    Args:
+        progress: called as progress(file, frames read) after each frame.
+        notes: what the user should know beside errors is appended here, a sentence each.
+
+    Returns:
+        name → `FrameSet` (atoms) or `ArraySet` (phase_space).
+
+    Raises:
+        DataError: no data in the plan, a file that cannot be used (see `read_frames`, `read_arrays`), a
+            set without frames, or the same structure in two sets with different files.
+    """
+    if plan.data is None:
+        raise DataError(f"`{plan.name}` comes without data", help="add `data:` to the spec")
+    specs = dict(plan.data["sets"])
+    if "train" not in specs:
+        raise DataError(
+            f"`{plan.name}` has no training set", help="add `data: {train: {path: ...}}` to the spec"
+        )
+    notes = [] if notes is None else notes
+    train_spec = specs.pop("train")
+    train = _read(plan, train_spec, progress)
+    if len(train) == 0:
+        raise DataError("the set `train` has no frames but isolated atoms")
+    own = {name: _inherit(spec, train_spec) for name, spec in specs.items() if "path" in spec}
+    kept, drawn = split_rows(
+        len(train), {name: spec for name, spec in specs.items() if "path" not in spec}, int(plan.data["seed"])
+    )
+    sets: dict[str, DataSet] = {"train": train.subset(kept)}
+    for name in specs:
+        sets[name] = train.subset(drawn[name]) if name in drawn else _read(plan, own[name], progress)
+        if len(sets[name]) == 0:
+            raise DataError(f"the set `{name}` has no frames but isolated atoms")
+    if plan.kind == "atoms":
+        sets["train"] = _with_isolated(plan, sets["train"], train_spec, progress)  # type: ignore[arg-type]
+        files = {
+            name: Path(own[name]["path"] if name in own else train_spec["path"]).resolve() for name in sets
+        }
+        _check_overlap(sets, files, notes)  # type: ignore[arg-type]
+        _note_isolated(sets, notes)  # type: ignore[arg-type]
+    return sets
+
+
+def _read(plan: Plan, spec: Mapping[str, Any], progress: Progress | None) -> DataSet:
+    return read_frames(plan, spec, progress=progress) if plan.kind == "atoms" else read_arrays(plan, spec)
+
+
+def _inherit(spec: Mapping[str, Any], train: Mapping[str, Any]) -> dict[str, Any]:
+    return {**{key: value for key, value in train.items() if key != "path"}, **spec}
+
+
+def _with_isolated(
+    plan: Plan, train: FrameSet, train_spec: Mapping[str, Any], progress: Progress | None
+) -> FrameSet:
+    """The training set, with the isolated atoms of `data.isolated_atoms: {path: FILE}` if that is given."""
+    assert plan.data is not None
+    where = plan.data["isolated_atoms"]
+    if not (isinstance(where, Mapping) and "path" in where):
+        return train
+    only_energy = {key: value for key, value in train_spec["labels"].items() if key == "energy"}
+    read = read_frames(plan, {"labels": only_energy, **where}, progress=progress)
+    single = [frame for frame in (*read.isolated, *read.frames) if len(frame) == 1]
+    if len(single) < len(read.isolated) + len(read.frames):
+        raise DataError(
+            f"{where['path']} should hold isolated atoms, but some frames have several atoms",
+            help="leave only frames of one atom",
+        )
+    return FrameSet(train.frames, tuple(single))
+
+
+def _check_overlap(sets: Mapping[str, FrameSet], files: Mapping[str, Path], notes: list[str]) -> None:
+    """The same structure in two sets makes errors look smaller than they are.
+
+    Between two files that is an error. Within one file (which repeats itself, or was named twice on
+    purpose) it is a note.
+    """
+    prints = {name: {frame.fingerprint(): frame for frame in frames} for name, frames in sets.items()}
+    for a, b in combinations(sets, 2):
+        shared = prints[a].keys() & prints[b].keys()
+        if not shared:
+            continue
+        # sets keep no order: the message should be the same each time
+        first = min((prints[a][key].source, prints[b][key].source) for key in shared)
+        verb = "is" if len(shared) == 1 else "are"
+        what = f"{len(shared)} of the {len(prints[b])} structures of `{b}` {verb} also in `{a}`"
+        if files[a] == files[b]:
+            notes.append(f"{what} (one file: {files[a].name}, for instance {first[0]} and {first[1]})")
+        else:
+            raise DataError(
+                f"{what}: {first[1]} is {first[0]}",
+                help="remove them from one of the files: errors on structures seen in training say little",
+            )
+
+
+def _note_isolated(sets: Mapping[str, FrameSet], notes: list[str]) -> None:
+    if frames := sets["train"].isolated:
+        atoms = "isolated atom" if len(frames) == 1 else "isolated atoms"
+        notes.append(
+            f"{len(frames)} {atoms} ({', '.join(frame.source for frame in frames[:5])}) not trained on"
+        )
