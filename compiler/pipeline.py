@@ -89,11 +89,17 @@ def parse_spec(source: Source, report: Report) -> Spec | None:
 
 
 def run_passes(graph: Graph, context: Context, *, after: str | None = None, debug: bool = False) -> Graph:
-    """Run `PASSES` in order; stop at the first that leaves errors, or behind the pass called `after`."""
+    """Run `PASSES` in order, or up to the pass called `after`.
+
+    Checks only report, so all of them run and all errors come at once; nothing is rewritten after an error.
+    """
     for one in PASSES:
+        is_check = one.__name__.startswith("check_")
+        if context.report.has_errors and not (is_check and graph.is_typed):
+            break
         graph = one(graph, context)
         if debug:
             validate_graph(graph)
-        if context.report.has_errors or one.__name__ == after:
+        if one.__name__ == after:
             break
     return graph

@@ -53,6 +53,11 @@ class Graph:
         assert found is not None, f"{name} has no type yet"
         return found
 
+    @property
+    def is_typed(self) -> bool:
+        """Does every value have a type?"""
+        return all(node.type is not None for node in self.nodes)
+
     def types(self) -> dict[str, Type]:
         return {node.name: node.type for node in self.nodes if node.type is not None}
 
