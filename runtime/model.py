@@ -209,7 +209,7 @@ def module_name(step: str) -> str:
         ('A1', 'layer_2e_1_2f_A', 'train_')
     """
     name = "".join(c if c.isalnum() or c == "_" else f"_{ord(c):x}_" for c in step)
-    return f"{name}_" if hasattr(nn.ModuleDict(), name) else name
+    return f"{name}_" if name in dir(nn.ModuleDict()) else name
 
 
 def _outputs(plan: Plan) -> dict[str, str]:

@@ -4,19 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from .act import act
 from .algebra import Add, Concat, Difference, Inner, Scale, Slice
 from .base import Layer, Params
 from .derivatives import Grad, Poisson
+from .geometry import Length, Radial, Relative, SphericalHarmonics
 from .indexing import Gather, reduce
 from .inputs import Embed, Input, ShiftScale
+from .linear import Linear
 from .mlp import Mlp
+from .power import Power
+from .product import Product
 
 LAYERS: dict[str, Callable[[Params], Layer]] = {
     "input": Input,
+    "relative": Relative,
+    "length": Length,
+    "radial": Radial,
+    "sph": SphericalHarmonics,
     "embed": Embed,
+    "linear": Linear,
     "mlp": Mlp,
     "gather": Gather,
+    "product": Product,
     "reduce": reduce,
+    "power": Power,
+    "act": act,
     "add": Add,
     "shift_scale": ShiftScale,
     "grad": Grad,

@@ -1,0 +1,109 @@
+"""Nonlinearities on features."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..errors import ArtifactError
+from ..irreps import Irreps
+from .activations import ACTIVATIONS, second_moment_factor
+from .base import Layer, Params
+from .geometry import safe_norm
+
+
+class Pointwise(Layer):
+    """A function of every number by itself, scaled to unit second moment under N(0, 1).
+
+        y = c f(x)
+
+    Shapes:    x [*, dim] -> y [*, dim]
+    Units:     dimensionless
+    Claims:    equivariant on invariant numbers (0e), and for odd f on 0o; breaks any group that mixes
+    """
+
+    def __init__(self, params: Params) -> None:
+        super().__init__()
+        self.f, self.factor = ACTIVATIONS[params["f"]], second_moment_factor(params["f"])
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.f(x) * self.factor
+
+
+class Gate(Layer):
+    """Scalars pass an activation; every other irrep is scaled by the sigmoid of a scalar of its own.
+
+        y = c_f f(scalars) (+) c sigmoid(g_u) x_(m,u)
+
+    Both functions are scaled to unit second moment under N(0, 1). The input is scalars (+) gates (+) gated,
+    the output scalars (+) gated; scalars are the leading invariant blocks of the output.
+
+    Shapes:    x [*, in.dim] -> y [*, out.dim]
+    Units:     dimensionless
+    Claims:    O(3)-equivariant (SO(2): likewise)
+    Reference: weiler2018steerable, section 4; e3nn Gate
+    """
+
+    def __init__(self, params: Params) -> None:
+        super().__init__()
+        source, out = Irreps.parse(params["in"]), Irreps.parse(params["out"])
+        leading = 0
+        while leading < len(out) and out[leading].size == 1 and out[leading].p >= 0:
+            leading += 1
+        self.gated = out.blocks[leading:]
+        self.scalars = sum(block.mul for block in out.blocks[:leading])
+        self.gates = sum(block.mul for block in self.gated)
+        if source.dim != out.dim + self.gates:
+            raise ArtifactError(
+                f"a gate to `{out}` needs {self.gates} gates: {out.dim + self.gates} numbers, not `{source}`"
+            )
+        self.f, self.factor = ACTIVATIONS[params["f"]], second_moment_factor(params["f"])
+        self.gate_factor = second_moment_factor("sigmoid")
+
+    def forward(self, x: Tensor) -> Tensor:
+        parts = [self.f(x[..., : self.scalars]) * self.factor] if self.scalars else []
+        gates = torch.sigmoid(x[..., self.scalars : self.scalars + self.gates]) * self.gate_factor
+        at = 0
+        for block in self.gated:
+            start = block.start + self.gates
+            features = x[..., start : start + block.dim].unflatten(-1, (block.size, block.mul))
+            parts.append((features * gates[..., None, at : at + block.mul]).flatten(-2))
+            at += block.mul
+        return torch.cat(parts, dim=-1)
+
+
+class NormAct(Layer):
+    """Scale each irrep by a function of its own norm.
+
+        y_(m,u) = x_(m,u) f(|x_u|)
+
+    Shapes:    x [*, dim] -> y [*, dim]
+    Units:     dimensionless
+    Claims:    equivariant under every orthogonal group
+    Reference: e3nn NormActivation without normalisation of x
+    """
+
+    def __init__(self, params: Params) -> None:
+        super().__init__()
+        self.irreps, self.f = Irreps.parse(params["in"]), ACTIVATIONS[params["f"]]
+
+    def forward(self, x: Tensor) -> Tensor:
+        parts = []
+        for block in self.irreps:
+            features = x[..., block.slice].unflatten(-1, (block.size, block.mul))
+            parts.append((features * self.f(safe_norm(features, dim=-2))).flatten(-2))
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
+
+
+def act(params: Params) -> Layer:
+    """The `act` step in one of its forms."""
+    forms: dict[str, type[Pointwise] | type[Gate] | type[NormAct]] = {
+        "pointwise": Pointwise,
+        "gate": Gate,
+        "norm": NormAct,
+    }
+    if params["form"] not in forms:
+        raise ArtifactError(
+            f"activation form `{params['form']}` is not known", help=f"known: {', '.join(forms)}"
+        )
+    return forms[params["form"]](params)

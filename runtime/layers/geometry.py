@@ -1,0 +1,137 @@
+"""From positions to edge vectors, lengths, radial bases and spherical harmonics."""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import ArtifactError
+from ..tables.spherical import harmonic_polynomials, monomials
+from .base import Constant, Layer, Params
+
+
+class Relative(Layer):
+    """The vector along each edge, target less source.
+
+        v_e = r_t - r_s - S_e C,   C the cell (rows) of the target's system, S the lattice image
+
+    Shapes:    positions [node, 3], edges [2, edge], shifts [edge, 3], cell [system, 3, 3] -> v [edge, 3]
+    Units:     Å; computed in float64, then cast to the model's dtype
+    Claims:    O(3)-equivariant (1o); invariant under translation
+    """
+
+    fields: ClassVar = ("edges", "shifts", "cell", "system")
+
+    def __init__(self, params: Params) -> None:
+        super().__init__()
+        self.like = Constant(torch.zeros(()))
+
+    def forward(
+        self, positions: Tensor, edges: Tensor, shifts: Tensor, cell: Tensor, system: Tensor
+    ) -> Tensor:
+        source, target = edges[0], edges[1]
+        lattice = cell.index_select(0, system.index_select(0, target))
+        offset = torch.bmm(shifts.to(lattice.dtype)[:, None], lattice)[:, 0]
+        vector = positions.index_select(0, target) - positions.index_select(0, source) - offset
+        return vector.to(self.like.value.dtype)
+
+
+class Length(Layer):
+    """The length of each vector, with gradient 0 where it vanishes.
+
+        r = |v|
+
+    Shapes:    v [*, 3] -> r [*, 1]
+    Units:     those of v
+    Claims:    O(3)-invariant
+    """
+
+    def __init__(self, params: Params) -> None:
+        super().__init__()
+
+    def forward(self, v: Tensor) -> Tensor:
+        return safe_norm(v)
+
+
+class Radial(Layer):
+    """Bessel functions of the length under an envelope that ends them smoothly at the cutoff.
+
+        b_n = sqrt(2 / c) sin(n pi r / c) / r * f(r / c),   n = 1..count
+        f(x) = 1 - (p+1)(p+2)/2 x^p + p(p+2) x^(p+1) - p(p+1)/2 x^(p+2)  for x < 1, else 0
+
+    Shapes:    r [edge, 1] -> b [edge, count]
+    Units:     r in Å, b dimensionless by convention
+    Claims:    invariant; C^2 at the cutoff
+    Reference: klicpera2020directional, equations 7 and 8
+    """
+
+    def __init__(self, params: Params) -> None:
+        super().__init__()
+        if params["basis"] != "bessel":
+            raise ArtifactError(f"radial basis `{params['basis']}` is not known", help="known: bessel")
+        self.cutoff = float(params["cutoff"])
+        self.p = int(params["envelope"]["polynomial"])
+        count = int(params["count"])
+        self.frequencies = Constant(torch.arange(1, count + 1, dtype=torch.float64) * math.pi / self.cutoff)
+
+    def forward(self, r: Tensor) -> Tensor:
+        p, frequencies = self.p, self.frequencies.value
+        x = r / self.cutoff
+        power = x**p
+        polynomial = 1.0 - power * ((p + 1) * (p + 2) / 2 - p * (p + 2) * x + (p * (p + 1) / 2) * x * x)
+        # at r = 0 the quotient is replaced by its limit, so that no gradient divides by 0
+        apart = r > 0
+        inverse = torch.where(apart, 1.0 / torch.where(apart, r, 1.0), 0.0)
+        envelope = torch.where(x < 1.0, polynomial, 0.0) * math.sqrt(2.0 / self.cutoff)
+        waves = torch.sin(r * frequencies) * inverse + torch.where(apart, 0.0, 1.0) * frequencies
+        return waves * envelope
+
+
+class SphericalHarmonics(Layer):
+    """Real spherical harmonics of the direction of each vector.
+
+        Y_(l,m)(v / |v|),  l = 0..lmax;  mean square over the sphere 1, so |Y_l|^2 = 2l + 1
+
+    Each Y_l is a polynomial of degree l; monomials are built one degree from the other. At v = 0, where
+    there is no direction, Y_l = 0 for l > 0, with gradient 0.
+
+    Shapes:    v [edge, 3] -> Y [edge, (lmax + 1)^2], blocks 1x0e+1x1o+1x2e+...
+    Units:     dimensionless
+    Claims:    O(3)-equivariant, natural parity
+    Reference: e3nn 0.6.0, component normalisation
+    """
+
+    def __init__(self, params: Params) -> None:
+        super().__init__()
+        self.lmax = int(params["lmax"])
+        self.tables = nn.ModuleList(
+            Constant(torch.from_numpy(harmonic_polynomials(l).T.copy())) for l in range(1, self.lmax + 1)
+        )
+        for l in range(2, self.lmax + 1):
+            row = {monomial: i for i, monomial in enumerate(monomials(3, l - 1))}
+            names = monomials(3, l)
+            self.register_buffer(f"lower{l}", torch.tensor([row[n[:-1]] for n in names]), persistent=False)
+            self.register_buffer(f"axis{l}", torch.tensor([n[-1] for n in names]), persistent=False)
+
+    def forward(self, v: Tensor) -> Tensor:
+        apart = safe_norm(v)
+        inverse = torch.where(apart > 0, 1.0 / torch.where(apart > 0, apart, 1.0), 0.0)
+        # components first: gathers then copy whole rows
+        direction = (v * inverse).transpose(0, 1).contiguous()
+        parts, power = [torch.ones_like(direction[:1])], direction
+        for l in range(1, self.lmax + 1):
+            if l > 1:
+                lower, axis = self.get_buffer(f"lower{l}"), self.get_buffer(f"axis{l}")
+                power = power.index_select(0, lower) * direction.index_select(0, axis)
+            parts.append(self.tables[l - 1].value @ power)
+        return torch.cat(parts).transpose(0, 1)
+
+
+def safe_norm(v: Tensor, dim: int = -1) -> Tensor:
+    """|v| along an axis, which is kept; its gradient is 0 where v is."""
+    squared = (v * v).sum(dim, keepdim=True)
+    apart = squared > 0
+    return torch.where(apart, torch.where(apart, squared, 1.0).sqrt(), 0.0)
