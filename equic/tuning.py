@@ -62,7 +62,8 @@ def tune_spec(
     settings = done.spec.tune
     if settings is None:
         raise EquicError(
-            "the spec has no `tune` section", help="add `tune: {minimize: validation.forces.rmse, trials: 20}`"
+            "the spec has no `tune` section",
+            help="add `tune: {minimize: validation.forces.rmse, trials: 20}`",
         )
     if not done.spaces:
         raise EquicError(
@@ -125,9 +126,7 @@ def _candidate(done: Compilation, values: Mapping[str, Any], *, epochs: int | No
     return Plan.from_json(made.plan)
 
 
-def _train(
-    plan: Plan, directory: Path, sets: Any, repeat: int, device: str, seconds: float | None
-) -> Any:
+def _train(plan: Plan, directory: Path, sets: Any, repeat: int, device: str, seconds: float | None) -> Any:
     from equic.runtime.training import train
 
     return train(
@@ -153,7 +152,9 @@ def _flat(metrics: Mapping[str, Any]) -> dict[str, float]:
 def _objective(name: str, metrics: Mapping[str, Any]) -> float:
     known = _flat(metrics)
     if name not in known:
-        raise EquicError(f"`tune.minimize: {name}` names no measured number", help=f"there are: {', '.join(known)}")
+        raise EquicError(
+            f"`tune.minimize: {name}` names no measured number", help=f"there are: {', '.join(known)}"
+        )
     return known[name]
 
 

