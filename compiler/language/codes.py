@@ -65,7 +65,6 @@ class Code(StrEnum):
     UNREACHABLE_IRREPS = "T206"
     UNKNOWN_GROUP = "T207"
     INDEX_MISMATCH = "T208"
-    UNUSED_SYMMETRY = "T209"
 
     # U: units
     UNIT_MISMATCH = "U301"
@@ -78,15 +77,11 @@ class Code(StrEnum):
     STRESS_WITHOUT_CELL = "P403"
     BAD_COORDINATES = "P404"
     BAD_MASSES = "P405"
-    NOT_SMOOTH = "P406"
-    FLOW_WITHOUT_HAMILTONIAN = "P407"
 
     # D: data
     LABEL_MISSING = "D501"
     SPECIES_UNDECLARED = "D502"
     DATA_FILE_NOT_FOUND = "D503"
-    BAD_SPLIT = "D504"
-    LABEL_WITHOUT_TARGET = "D505"
 
     # R: search
     EMPTY_SEARCH = "R601"

@@ -8,7 +8,8 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from ..symmetry.units import UnitError
+from ..symmetry.irreps import IrrepsError
+from ..symmetry.units import DimensionError, QuantityError, UnitError
 from .codes import Code
 from .diagnostics import Report, SpecValueError
 from .locate import Located, SchemaWalk
@@ -45,6 +46,12 @@ _BOUNDS = {
     "less_than_equal": ("le", "at most"),
     "multiple_of": ("multiple_of", "a multiple of"),
 }
+_CODES = (
+    (QuantityError, Code.BAD_QUANTITY),
+    (DimensionError, Code.WRONG_DIMENSION),
+    (UnitError, Code.UNKNOWN_UNIT),
+    (IrrepsError, Code.BAD_IRREPS),
+)
 _FALSE_FRIENDS = {"yes": "true", "on": "true", "y": "true", "no": "false", "off": "false", "n": "false"}
 _NUMBER = re.compile(r"([-+]?[0-9][0-9_',]*(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?)\s*(.*)")
 _SEPARATORS = str.maketrans("", "", "_',")
@@ -274,11 +281,13 @@ class _Writer:
         if isinstance(error, SpecValueError):
             path = (*path, *error.at)
             self.report.error(error.code, self.at(item, path), error.message, help=error.help)
-        elif isinstance(error, UnitError):
-            self.report.error(Code.UNKNOWN_UNIT, self.at(item, path), error.message, help=error.help)
         else:
+            # a validator may have put an error of ours into its own words: the code is still that one's
+            code = _code_of(error) or _code_of(error.__context__) or Code.INVALID_VALUE
             message, _, help = str(error).partition(" || ")
-            self.report.error(Code.INVALID_VALUE, self.at(item, path), message, help=help or None)
+            if isinstance(error, UnitError):
+                help = help or error.help or ""
+            self.report.error(code, self.at(item, path), message, help=help or None)
 
     def at(self, item: _Found, path: Path) -> Span:
         node = self.source.root.at(path)
@@ -322,6 +331,10 @@ class _Writer:
         if "a list" in expected and isinstance(value, (str, int, float)):
             return f"write `[{value}]`"
         return _keys_help(self.walk.keys(item.place.schema)) if "a mapping" in expected else None
+
+
+def _code_of(error: BaseException | None) -> Code | None:
+    return next((code for kind, code in _CODES if isinstance(error, kind)), None)
 
 
 def _keys_help(known: Sequence[str]) -> str | None:

@@ -15,7 +15,7 @@ from .unit_table import ALIASES, NAMES, PREFIXES, UNITS, Dimension
 
 
 class UnitError(ValueError):
-    """A text that is not a unit, or a unit of the wrong dimension.
+    """A text that is not a unit.
 
     Example:
         >>> Unit.parse("eV/Angstrm")
@@ -28,6 +28,14 @@ class UnitError(ValueError):
         super().__init__(message)
         self.message = message
         self.help = help
+
+
+class QuantityError(UnitError):
+    """A text that is not a number with a unit."""
+
+
+class DimensionError(UnitError):
+    """Two units that measure different things."""
 
 
 @dataclass(frozen=True)
@@ -107,14 +115,14 @@ def conversion_factor(unit: Unit, to: Unit) -> float:
 
         value[to] = factor · value[unit]
 
-    Raises `UnitError` when the two measure different things.
+    Raises `DimensionError` when the two measure different things.
 
     Example:
         >>> conversion_factor(Unit.parse("GPa"), Unit.parse("eV/Å^3"))
         0.006241509074460762
     """
     if not unit.same_dimension(to):
-        raise UnitError(
+        raise DimensionError(
             f"`{unit}` is {unit.describe()}, and `{to}` is {to.describe()}",
             help=f"name a unit of the same kind as `{to}`",
         )
@@ -122,7 +130,7 @@ def conversion_factor(unit: Unit, to: Unit) -> float:
 
 
 def parse_quantity(text: str) -> tuple[float, Unit]:
-    """A number with its unit; without a unit it is a pure number. Raises `UnitError`.
+    """A number with its unit; without a unit it is a pure number. Raises `QuantityError` or `UnitError`.
 
     Example:
         >>> value, unit = parse_quantity("5.0 Å")
