@@ -4,18 +4,8 @@ from typing import Any
 
 import torch
 from equic.runtime.errors import EquicError
-from torch import nn
 
 from .steppers import Field
-
-
-def model_dtype(model: Any) -> torch.dtype:
-    """The floating dtype that a model computes in: that of its weights, or of its export."""
-    if isinstance(model, nn.Module):
-        for parameter in model.parameters():
-            return parameter.dtype
-        return torch.float64
-    return model.dtype
 
 
 def phase_space_system(plan: Any) -> dict[str, Any]:
@@ -44,7 +34,7 @@ def field_of(model: Any) -> Field:
         EquicError: the model has no phase space.
     """
     phase_space_system(model.plan)
-    dtype = model_dtype(model)
+    dtype = model.dtype
 
     def field(state: torch.Tensor) -> torch.Tensor:
         with torch.no_grad():

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from equic.runtime.errors import EquicError
 
-from .field import field_of, model_dtype, phase_space_system
+from .field import field_of, phase_space_system
 from .steppers import Field, Stepper, kick_drift_kick, leapfrog, rk4
 
 INTEGRATORS: dict[str, Stepper] = {"leapfrog": leapfrog, "rk4": rk4}
@@ -25,7 +25,7 @@ def choose_integrator(plan: Any, name: str | None) -> str:
         )
     if chosen == "leapfrog" and not system["separable"]:
         raise EquicError(
-            f"leapfrog needs a separable H = T(p) + V(q), and that of `{plan.name}` is not declared separable",
+            f"leapfrog needs H = T(p) + V(q), and `{plan.name}` does not declare its H separable",
             help="use `integrator: rk4`, or declare `separable: true`",
         )
     return chosen
@@ -74,13 +74,13 @@ def energies(model: Any, states: torch.Tensor) -> torch.Tensor:
     Raises:
         EquicError: the model has no Hamiltonian.
     """
-    flat = states.reshape(-1, states.shape[-1]).to(model_dtype(model))
+    flat = states.reshape(-1, states.shape[-1]).to(model.dtype)
     with torch.no_grad():
         outputs = model({"state": flat})
     if "hamiltonian" not in outputs:
         raise EquicError(
             f"`{model.plan.name}` has no Hamiltonian, so it has no energy of its own",
-            help="declare `constraints: {hamiltonian: ...}`, or compute an energy that you know from the states",
+            help="declare `constraints: {hamiltonian: ...}`, or compute a known energy from the states",
         )
     values = outputs["hamiltonian"]
     return values.detach().to(torch.float64).reshape(states.shape[:-1])

@@ -1,0 +1,151 @@
+"""Forces and stress as derivatives of the energy, by finite differences."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .baseline import Baseline, rms
+from .certificate import Item
+from .judge import Rule, demanded, judge, not_applicable, unclaimed
+from .stencil import NODES, STEPS, best_step, derivative
+from .subject import Response
+
+Array = NDArray[np.float64]
+
+FORCES, JACOBIAN, STRESS = "forces against differences", "symmetric Jacobian", "stress against strain"
+
+_DIRECTIONS = 8  # random directions per frame: enough to see an error in one atom's force
+_SMALL = 27  # coordinates up to which every single one is tried instead
+
+
+def derivative_items(baseline: Baseline, rng: np.random.Generator) -> list[Item]:
+    """Forces against differences of the energy, and whether their own Jacobian is symmetric.
+
+        F·u = -dE/du;  u^T J v = v^T J u,  J = dF/dx
+
+    Both are RMS errors over directions u, v: of a force component relative to the RMS force, and of
+    V^T J V - its transpose relative to its own size.
+    """
+    dtype = baseline.subject.dtype
+    if "forces" not in baseline.scales:
+        return [not_applicable(name, dtype, "the model has no forces") for name in (FORCES, JACOBIAN)]
+    rule = _gradient_rule(baseline, "forces")
+    directions = [_directions(len(frame), rng) for frame in baseline.frames]
+    errors: dict[float, tuple[float, float]] = {}
+    for step in STEPS[dtype]:
+        errors[step] = _force_errors(baseline, directions, step)
+    force, force_step = best_step(lambda step: errors[step][0], STEPS[dtype])
+    twist, twist_step = best_step(lambda step: errors[step][1], STEPS[dtype])
+    how = f"along {sum(map(len, directions))} directions, fourth-order differences of step"
+    return [
+        judge(
+            FORCES,
+            dtype,
+            force,
+            rule,
+            measure=f"F + dE/dx {how} {force_step:g} Å, {baseline.words['forces']}",
+            rounding=_difference_rounding(baseline, force_step),
+        ),
+        judge(JACOBIAN, dtype, twist, rule, measure=f"J - J^T beside J = dF/dx {how} {twist_step:g} Å"),
+    ]
+
+
+def stress_item(baseline: Baseline) -> Item:
+    """Stress against differences of the energy under six symmetric strains of cell and positions.
+
+    sigma_ab = (1/V) dE/d eps_ab,  x -> (1 + eps) x
+    """
+    dtype = baseline.subject.dtype
+    if "stress" not in baseline.subject.outputs:
+        return not_applicable(STRESS, dtype, "the model has no stress")
+    frames = [frame for frame in baseline.frames if frame.volume > 0]
+    if not frames:
+        return not_applicable(STRESS, dtype, "no frame has a cell")
+    assert baseline.response.stress is not None
+    stress = baseline.response.stress[[i for i, frame in enumerate(baseline.frames) if frame.volume > 0]]
+    strains = _strains()
+
+    def error(step: float) -> float:
+        strained = [
+            frame.mapped(np.eye(3) + step * node * strain)
+            for node in NODES
+            for frame in frames
+            for strain in strains
+        ]
+        energy = baseline.subject.respond(strained).energy.reshape(4, len(frames), len(strains))
+        slopes = derivative(energy, step) / np.array([[frame.volume] for frame in frames])
+        difference = slopes - np.einsum("fab,sab->fs", stress, strains)
+        return rms(difference) / baseline.scales["stress"]
+
+    value, step = best_step(error, STEPS[dtype])
+    return judge(
+        STRESS,
+        dtype,
+        value,
+        _gradient_rule(baseline, "stress"),
+        measure=f"stress - dE/d(strain)/V, six strains, step {step:g}, {baseline.words['stress']}",
+    )
+
+
+def _gradient_rule(baseline: Baseline, target: str) -> Rule:
+    """Demanded where the plan derives the target from the energy."""
+    plan = baseline.subject.plan
+    if plan.step(plan.outputs[target].step).layer == "grad":
+        return demanded("differences", baseline.subject.dtype)
+    return unclaimed(f"the {target} are not derived from the energy")
+
+
+def _difference_rounding(baseline: Baseline, step: float) -> float:
+    """What rounding the energies gives a force from differences, relative."""
+    return baseline.energy_rounding * baseline.scales["energy"] / step / baseline.scales["forces"]
+
+
+def _directions(atoms: int, rng: np.random.Generator) -> Array:
+    """Displacements of all atoms, [K, n, 3], orthonormal: each coordinate where they are few, else random."""
+    if 3 * atoms <= _SMALL:
+        return np.eye(3 * atoms).reshape(-1, atoms, 3)
+    random = np.linalg.qr(rng.normal(size=(3 * atoms, _DIRECTIONS)))[0]
+    return random.T.reshape(_DIRECTIONS, atoms, 3)
+
+
+def _force_errors(baseline: Baseline, directions: list[Array], step: float) -> tuple[float, float]:
+    """The two relative errors of `derivative_items` at one step."""
+    # A unit direction spread over n atoms moves each by 1/sqrt(n): give every atom about `step`.
+    lengths = [step / float(np.linalg.norm(units, axis=2).max()) for units in directions]
+    displaced = [
+        frame.moved(node * length * unit)
+        for frame, units, length in zip(baseline.frames, directions, lengths, strict=True)
+        for node in NODES
+        for unit in units
+    ]
+    response = baseline.subject.respond(displaced)
+    misfits, twists, sizes, start = [], [], [], 0
+    for i, (frame, units, length) in enumerate(zip(baseline.frames, directions, lengths, strict=True)):
+        K, n = len(units), len(frame)
+        stop = start + 4 * K
+        energy = response.energy[start:stop].reshape(4, K)
+        projected = np.einsum("kna,na->k", units, baseline.response.forces_of(i))
+        misfits.append(projected + derivative(energy, length))
+        forces = _slice(response, start, stop).reshape(4, K, n, 3)
+        block = np.einsum("kna,jna->kj", units, derivative(forces, length))
+        twists.append(np.square(block - block.T).sum())
+        sizes.append(np.square(block).sum())
+        start = stop
+    misfit = rms(np.concatenate(misfits)) / baseline.scales["forces"]
+    total = float(np.sqrt(np.sum(sizes)))
+    return misfit, float(np.sqrt(np.sum(twists))) / total if total > 0 else float("nan")
+
+
+def _slice(response: Response, start: int, stop: int) -> Array:
+    assert response.forces is not None
+    return response.forces[response.offsets[start] : response.offsets[stop]]
+
+
+def _strains() -> Array:
+    """Six symmetric strains, orthonormal: [6, 3, 3]."""
+    found = []
+    for a in range(3):
+        for b in range(a, 3):
+            strain = np.zeros((3, 3))
+            strain[a, b] = strain[b, a] = 1.0 if a == b else np.sqrt(0.5)
+            found.append(strain)
+    return np.array(found)

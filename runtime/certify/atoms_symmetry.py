@@ -1,0 +1,217 @@
+"""Equivariance, permutation, translation and lattice vectors, for atoms."""
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .baseline import Baseline
+from .certificate import Item
+from .geometry import Geometry
+from .judge import claim_rule, demanded, judge, not_applicable
+from .rotations import haar_rotations, rotation_about
+
+Array = NDArray[np.float64]
+
+_ASCENT_STEPS = 6
+_TRIAL_STEPS = (0.5, 0.15, 0.05, 0.015)  # radians along the gradient, tried at once
+
+
+def symmetry_items(baseline: Baseline, rng: np.random.Generator, elements: int, thorough: bool) -> list[Item]:
+    """One item per target for SO(3) and for inversion; one each for permutation and translation."""
+    items = rotation_items(baseline, haar_rotations(elements, rng))
+    if thorough:
+        items.append(worst_rotation_item(baseline, rng, elements))
+    return [
+        *items,
+        *inversion_items(baseline),
+        permutation_item(baseline, rng),
+        translation_item(baseline, rng),
+    ]
+
+
+def rotation_items(baseline: Baseline, rotations: Array) -> list[Item]:
+    """Equivariance error under SO(3), per target.
+
+        z_k = g_k^-1 f(g_k x);  A² = sum_k |z_k - mean z|² / (K - 1), meaned over components, atoms, frames
+
+    Shapes:    rotations [K, 3, 3], drawn from the Haar measure
+    Reference: domina2026symmetry, section II
+    """
+    rule = claim_rule(baseline.subject.plan, "SO(3)", baseline.subject.dtype)
+    errors = equivariance_errors(baseline, rotations)
+    return [
+        judge(
+            f"SO(3) equivariance, {target}",
+            baseline.subject.dtype,
+            error,
+            rule,
+            measure=f"standard deviation of the back-rotated {target} over {len(rotations)} rotations, "
+            + baseline.words[target],
+            rounding=baseline.energy_rounding if target == "energy" else 0.0,
+        )
+        for target, error in errors.items()
+    ]
+
+
+def equivariance_errors(baseline: Baseline, rotations: Array) -> dict[str, float]:
+    """A per target, relative (`rotation_items`)."""
+    spreads = _back_rotated(baseline, rotations)
+    return {
+        target: float(np.sqrt(np.mean(values.var(axis=0, ddof=1)))) / baseline.scales[target]
+        for target, values in spreads.items()
+    }
+
+
+def _back_rotated(baseline: Baseline, rotations: Array) -> dict[str, Array]:
+    """Back-rotated outputs minus those of the frames as they are: per target [K, ...]."""
+    frames, base = baseline.frames, baseline.response
+    response = baseline.subject.respond([frame.mapped(R) for R in rotations for frame in frames])
+    K = len(rotations)
+    found = {"energy": response.energy.reshape(K, -1) - base.energy}
+    if "forces" in baseline.scales:
+        assert response.forces is not None
+        assert base.forces is not None
+        found["forces"] = response.forces.reshape(K, -1, 3) @ rotations - base.forces
+    if "stress" in baseline.scales:
+        assert response.stress is not None
+        assert base.stress is not None
+        stress = response.stress.reshape(K, len(frames), 3, 3)
+        back = np.einsum("kia,ksij,kjb->ksab", rotations, stress, rotations) - base.stress
+        found["stress"] = back[:, [i for i, frame in enumerate(frames) if frame.volume > 0]]
+    return found
+
+
+def worst_rotation_item(baseline: Baseline, rng: np.random.Generator, elements: int) -> Item:
+    """The largest deviation that a search over rotations finds.
+
+        max over R of the RMS of R^-1 f(R x) - f(x), the largest of the targets, each relative
+
+    From the worst of the random rotations, a few steps of gradient ascent on the group, the gradient by
+    central differences and the step length by trial.
+    """
+    rotations = haar_rotations(elements, rng)
+    scores = _scores(baseline, rotations)
+    best, score = rotations[int(scores.argmax())], float(scores.max())
+    for _ in range(_ASCENT_STEPS):
+        h = 0.02
+        around = np.stack([rotation_about(s * h * axis) @ best for axis in np.eye(3) for s in (1.0, -1.0)])
+        gradient = np.diff(_scores(baseline, around).reshape(3, 2)[:, ::-1], axis=1)[:, 0]
+        length = float(np.linalg.norm(gradient))
+        if not length > 0.0:
+            break
+        trials = np.stack([rotation_about(step * gradient / length) @ best for step in _TRIAL_STEPS])
+        scores = _scores(baseline, trials)
+        if not scores.max() > score:
+            break
+        best, score = trials[int(scores.argmax())], float(scores.max())
+    rule = claim_rule(baseline.subject.plan, "SO(3)", baseline.subject.dtype)
+    return judge(
+        "SO(3) equivariance, worst rotation",
+        baseline.subject.dtype,
+        score,
+        rule,
+        measure=f"largest deviation of a target under a rotation, by ascent from {elements} random ones",
+        rounding=baseline.energy_rounding,
+    )
+
+
+def _scores(baseline: Baseline, rotations: Array) -> Array:
+    """The largest relative RMS deviation of a target, per rotation: [K]."""
+    deviations = _back_rotated(baseline, rotations)
+    per_target = [
+        np.sqrt(np.square(values).reshape(len(rotations), -1).mean(axis=1)) / baseline.scales[target]
+        for target, values in deviations.items()
+    ]
+    return np.max(per_target, axis=0)
+
+
+def inversion_items(baseline: Baseline) -> list[Item]:
+    """Equivariance error under inversion, per target; averaged exactly, A = |z(1) - z(i)| / 2."""
+    rule = claim_rule(baseline.subject.plan, "inversion", baseline.subject.dtype)
+    response = baseline.subject.respond([frame.mapped(-np.eye(3)) for frame in baseline.frames])
+    deviations = baseline.deviations(response, forces_back=lambda _, forces: -forces)
+    return [
+        judge(
+            f"inversion equivariance, {target}",
+            baseline.subject.dtype,
+            0.5 * deviation,
+            rule,
+            measure=f"half the change of the {target} under inversion, {baseline.words[target]}",
+            rounding=baseline.energy_rounding if target == "energy" else 0.0,
+        )
+        for target, deviation in deviations.items()
+    ]
+
+
+def permutation_item(baseline: Baseline, rng: np.random.Generator) -> Item:
+    """The frames with their atoms in another order: energy and stress stay, forces follow their atoms."""
+    orders = [rng.permutation(len(frame)) for frame in baseline.frames]
+    permuted = [frame.permuted(order) for frame, order in zip(baseline.frames, orders, strict=True)]
+    deviations = baseline.deviations(
+        baseline.subject.respond(permuted), forces_back=lambda i, forces: forces[np.argsort(orders[i])]
+    )
+    return _invariance_item(
+        baseline, "permutation", "permutation", deviations, "under random orders of the atoms"
+    )
+
+
+def translation_item(baseline: Baseline, rng: np.random.Generator) -> Item:
+    """The frames moved as a whole, by up to 20 Å along each axis."""
+    moved = [frame.moved(rng.uniform(-20.0, 20.0, size=3)) for frame in baseline.frames]
+    deviations = baseline.deviations(baseline.subject.respond(moved))
+    return _invariance_item(
+        baseline, "translation", "translation", deviations, "under random shifts of all atoms"
+    )
+
+
+def lattice_item(baseline: Baseline, rng: np.random.Generator) -> Item:
+    """Periodic frames with atoms moved by lattice vectors, and with another basis of the same lattice."""
+    name = "lattice vectors"
+    if not all(frame.periodic for frame in baseline.frames):
+        return not_applicable(name, baseline.subject.dtype, "no frame is periodic")
+    moved, rebased = [], []
+    for frame in baseline.frames:
+        images = rng.integers(-2, 3, size=(len(frame), 3)) * frame.pbc
+        moved.append(frame.moved(images @ frame.cell))
+        rebased.append(_rebased(frame, rng))
+    found = [baseline.deviations(baseline.subject.respond(frames)) for frames in (moved, rebased)]
+    worst = {target: float(np.max([part[target] for part in found])) for target in found[0]}
+    return _invariance_item(
+        baseline,
+        name,
+        None,
+        worst,
+        "with atoms moved by lattice vectors, and with another basis of the lattice",
+    )
+
+
+def _rebased(frame: Geometry, rng: np.random.Generator) -> Geometry:
+    """The same crystal, one periodic cell vector replaced by its sum with another."""
+    axes = np.flatnonzero(frame.pbc)
+    if len(axes) < 2:
+        return frame
+    first, second = rng.permutation(axes)[:2]
+    cell = frame.cell.copy()
+    cell[first] += cell[second]
+    return replace(frame, cell=cell)
+
+
+def _invariance_item(
+    baseline: Baseline, name: str, factor: str | None, deviations: dict[str, float], how: str
+) -> Item:
+    subject = baseline.subject
+    rule = (
+        demanded("symmetry", subject.dtype)
+        if factor is None
+        else claim_rule(subject.plan, factor, subject.dtype)
+    )
+    worst = list(deviations)[int(np.argmax(list(deviations.values())))]  # NaN, if any, is the worst
+    return judge(
+        name,
+        subject.dtype,
+        deviations[worst],
+        rule,
+        measure=f"largest RMS change of {', '.join(deviations)} {how}; here {worst}, {baseline.words[worst]}",
+        rounding=baseline.energy_rounding if worst == "energy" else 0.0,
+    )

@@ -1,0 +1,184 @@
+"""Measure a model: every item of its certificate, in every dtype asked for."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from equic.runtime.errors import EquicError
+from numpy.typing import NDArray
+
+from .atoms_derivatives import derivative_items, stress_item
+from .atoms_dynamics import dynamics_items
+from .atoms_locality import extensivity_item, smoothness_item
+from .atoms_symmetry import lattice_item, symmetry_items
+from .baseline import measure_baseline
+from .certificate import Certificate, Item
+from .frames import random_cells, random_frames
+from .geometry import Geometry, as_geometries
+from .judge import EPSILON
+from .phase_conserved import conservation_items
+from .phase_flow import structure_items, symplectic_item
+from .phase_symmetry import symmetry_items as phase_symmetry_items
+from .probes import no_parity, parity_item
+from .subject import Subject, dtype_of
+
+Array = NDArray[np.float64]
+
+_FRAMES = 8  # of the given ones, spread over them; more make no certificate better
+_STATES = 32
+
+
+def certify(
+    model: Any,
+    *,
+    frames: Iterable[Any] | None = None,
+    dtypes: Sequence[str] | None = None,
+    seed: int = 0,
+    group_elements: int = 8,
+    device: str | torch.device = "cpu",
+    thorough: bool = False,
+    probes: Mapping[str, Any] | None = None,
+) -> Certificate:
+    """Measure what a model claims.
+
+    `model` is a `Model`, measured in float64 (weights cast up) and in its own dtype unless `dtypes` says
+    otherwise, or an exported model, which has its own dtype only and is compared with its `probes`.
+
+    `frames` are structures like those the model is for (ASE Atoms or data frames; for phase space an array of
+    states [M, D]); without them random ones are made from the plan. At most 8 frames (32 states), spread over
+    those given, are used. `thorough` adds a search for the worst rotation. The same arguments give the same
+    certificate on the same machine.
+
+    Errors are relative: to the standard deviation of E minus the isolated-atom energies, to the RMS of forces
+    and stress, over the frames. An item that a claim covers holds or fails; other values are reported.
+
+    Raises:
+        EquicError: no frames, an element that the model does not know, too few group elements, an unknown
+            dtype, or one that an exported model was not made for.
+
+    Example:
+        >>> from equic.runtime.build import build_module
+        >>> from equic.runtime.testing.plans import mlp_plan
+        >>> certificate = certify(build_module(mlp_plan(dim=2)), dtypes=["float64"])
+        >>> certificate.ok, certificate.item("field against H", "float64").status
+        (True, 'not applicable')
+    """
+    if group_elements < 2:
+        raise EquicError(f"a spread needs at least 2 group elements, not {group_elements}")
+    plan, own = model.plan, dtype_of(model)
+    exported = not isinstance(model, torch.nn.Module)
+    wanted = (
+        tuple(dtypes)
+        if dtypes is not None
+        else (own,)
+        if exported
+        else tuple(dict.fromkeys(("float64", own)))
+    )
+    chosen = _states(plan, frames, seed) if plan.kind == "phase_space" else _frames(plan, frames, seed)
+    items: list[Item] = []
+    for dtype in wanted:
+        subject = Subject(model, dtype, device)
+        # the same group elements, directions and velocities in every dtype, so that the numbers compare
+        rng = np.random.default_rng(seed)
+        if plan.kind == "phase_space":
+            items += _phase_space_items(subject, chosen, rng, group_elements)
+        else:
+            items += _atoms_items(subject, chosen, rng, group_elements, thorough)
+        items.append(parity_item(model, probes) if exported else no_parity(dtype))
+    meta = {
+        "name": plan.name,
+        "graph_hash": plan.graph_hash,
+        "measured_on": f"{len(chosen)} {'random' if frames is None else 'given'} "
+        + ("states" if plan.kind == "phase_space" else "frames"),
+        "seed": seed,
+        "group_elements": group_elements,
+        "thorough": thorough,
+        "device": str(device),
+        "torch": torch.__version__,
+    }
+    return Certificate(tuple(tell_rounding_from_faults(items)), meta)
+
+
+def tell_rounding_from_faults(items: Sequence[Item]) -> list[Item]:
+    """Failures in lower precision with the reason why, read off the same item in float64.
+
+    Where float64 holds, float32 fails by rounding alone; where both fail, the fault is in the model.
+    """
+    exact = {item.name: item for item in items if item.dtype == "float64"}
+    return [_explained(item, exact.get(item.name)) for item in items]
+
+
+def _explained(item: Item, exact: Item | None) -> Item:
+    if item.status != "fails":
+        return item
+    if item.dtype == "float64":
+        why = "structural: far beyond rounding in float64"
+    elif exact is None or exact.value is None:
+        why = "not told apart: there is no float64 measurement to compare with"
+    elif exact.status == "holds":
+        why = f"rounding: float64 holds at {exact.value:.1e} with the same weights"
+        assert item.value is not None
+        if not item.value <= 1e4 * EPSILON[item.dtype]:
+            why += ", so the network amplifies it"
+    else:
+        why = f"structural: float64 is off by {exact.value:.1e} too"
+    return replace(item, reason="; ".join(text for text in (why, item.reason) if text))
+
+
+def _atoms_items(
+    subject: Subject, frames: Sequence[Geometry], rng: np.random.Generator, elements: int, thorough: bool
+) -> list[Item]:
+    baseline = measure_baseline(subject, frames)
+    cells = [frame for frame in frames if frame.periodic]
+    crystals = measure_baseline(subject, cells or random_cells(subject.plan, rng))
+    return [
+        *symmetry_items(baseline, rng, elements, thorough),
+        lattice_item(crystals, rng),
+        *derivative_items(baseline, rng),
+        stress_item(baseline if "stress" in baseline.scales else crystals),
+        smoothness_item(baseline, rng),
+        extensivity_item(baseline, rng),
+        *dynamics_items(baseline, rng),
+    ]
+
+
+def _phase_space_items(
+    subject: Subject, states: Array, rng: np.random.Generator, elements: int
+) -> list[Item]:
+    return [
+        *phase_symmetry_items(subject, states, rng, elements),
+        *structure_items(subject, states),
+        *conservation_items(subject, states),
+        symplectic_item(subject, states),
+    ]
+
+
+def _frames(plan: Any, frames: Iterable[Any] | None, seed: int) -> list[Geometry]:
+    if frames is None:
+        periodic = bool(plan.system["periodic_stress"]) or "stress" in plan.outputs
+        return random_frames(plan, np.random.default_rng([seed, 1]), periodic=periodic)
+    return _spread(as_geometries(frames, plan), _FRAMES)
+
+
+def _states(plan: Any, states: Any, seed: int) -> Array:
+    dim = int(plan.system["dim"])
+    if states is None:
+        return np.random.default_rng([seed, 1]).normal(size=(_STATES, dim))
+    array = np.asarray(states, dtype=float)
+    if array.ndim != 2 or array.shape[1] != dim or not len(array):
+        raise EquicError(
+            f"states of `{plan.name}` are an array [M, {dim}], not one of shape {list(array.shape)}",
+            help="coordinates in their order, then momenta in the same order",
+        )
+    return array[_places(len(array), _STATES)]
+
+
+def _spread(frames: list[Geometry], count: int) -> list[Geometry]:
+    return [frames[i] for i in _places(len(frames), count)]
+
+
+def _places(length: int, count: int) -> NDArray[np.int64]:
+    """At most `count` places, evenly over `length`."""
+    return np.unique(np.linspace(0, length - 1, min(length, count)).round().astype(np.int64))

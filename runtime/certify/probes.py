@@ -1,0 +1,121 @@
+"""Numbers that travel with an exported file: what the model itself says about a few inputs, in float64."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from equic.runtime.errors import ExportError
+from numpy.typing import NDArray
+
+from .certificate import Item
+from .frames import random_cells, random_cluster
+from .geometry import Geometry
+from .judge import TOLERANCES, Rule, judge, not_applicable
+from .subject import Subject, dtype_of
+
+Array = NDArray[np.float64]
+
+PARITY = "parity with the reference"
+PROBES_VERSION = 1
+
+
+def probes(model: Any, seed: int = 0) -> dict[str, Any]:
+    """Inputs and float64 outputs of a model, as plain lists for the metadata of an exported file.
+
+    Atoms: two clusters and, where the model has a stress, two periodic cells. Phase space: eight states.
+    """
+    subject = Subject(model, "float64")
+    rng = np.random.default_rng(seed)
+    if subject.plan.kind == "phase_space":
+        states = rng.normal(size=(8, int(subject.plan.system["dim"])))
+        found: dict[str, Any] = {"states": states.tolist()}
+        outputs = {"derivatives": subject.flow(states)}
+        if subject.has_hamiltonian:
+            outputs["hamiltonian"] = subject.hamiltonian(states)
+    else:
+        frames = _frames(subject.plan, rng)
+        found = {"frames": [_write(frame) for frame in frames]}
+        outputs = _answers(subject, frames)
+    outputs_json = {name: value.tolist() for name, value in outputs.items()}
+    return {"version": PROBES_VERSION, "seed": seed, **found, "outputs": outputs_json}
+
+
+def parity_item(exported: Any, probes: Mapping[str, Any] | None) -> Item:
+    """How far an exported model is from the numbers of the model that it was made from.
+
+    The largest difference of an output, relative to the largest value of that output (for energies: to the
+    largest difference between two frames, as their origin means nothing).
+
+    Raises:
+        ExportError: the probes are of another version.
+    """
+    dtype = dtype_of(exported)
+    if probes is None:
+        return not_applicable(PARITY, dtype, "the file carries no probes to compare with")
+    if probes["version"] != PROBES_VERSION:
+        raise ExportError(
+            f"the probes have version {probes['version']}, this equic reads {PROBES_VERSION}",
+            help="export the model again",
+        )
+    subject = Subject(exported, dtype)
+    expected = {name: np.asarray(values) for name, values in probes["outputs"].items()}
+    if subject.plan.kind == "phase_space":
+        states = np.asarray(probes["states"])
+        found = {"derivatives": subject.flow(states)}
+        if "hamiltonian" in expected:
+            found["hamiltonian"] = subject.hamiltonian(states)
+        count = f"{len(states)} states"
+    else:
+        frames = [_read(entry) for entry in probes["frames"]]
+        found = _answers(subject, frames)
+        count = f"{len(frames)} frames"
+    errors = {name: _difference(name, found[name], values) for name, values in expected.items()}
+    worst = list(errors)[int(np.argmax(list(errors.values())))]
+    return judge(
+        PARITY,
+        dtype,
+        errors[worst],
+        Rule(TOLERANCES["parity"][dtype]),
+        measure=f"largest difference of {', '.join(errors)} from the reference kernels over {count}; "
+        f"here {worst}, relative to its largest",
+    )
+
+
+def no_parity(dtype: str) -> Item:
+    """The parity item of a model that runs on the reference kernels themselves."""
+    return not_applicable(PARITY, dtype, "this build has only the reference kernels")
+
+
+def _frames(plan: Any, rng: np.random.Generator) -> list[Geometry]:
+    species, cutoff = len(plan.system["species"]), float(plan.system["cutoff"])
+    frames = [random_cluster(atoms, cutoff, species, rng) for atoms in (3, 6)]
+    return frames + random_cells(plan, rng) if "stress" in plan.outputs else frames
+
+
+def _answers(subject: Subject, frames: list[Geometry]) -> dict[str, Array]:
+    response = subject.respond(frames)
+    found = {"energy": response.energy, "forces": response.forces, "stress": response.stress}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _difference(name: str, found: Array, expected: Array) -> float:
+    size = np.ptp(expected) if name in ("energy", "hamiltonian") else np.abs(expected).max()
+    return float(np.abs(found - expected).max() / max(float(size), np.finfo(float).tiny))
+
+
+def _write(frame: Geometry) -> dict[str, Any]:
+    return {
+        "species": frame.species.tolist(),
+        "positions": frame.positions.tolist(),
+        "cell": frame.cell.tolist(),
+        "pbc": frame.pbc.tolist(),
+    }
+
+
+def _read(entry: Mapping[str, Any]) -> Geometry:
+    return Geometry(
+        np.asarray(entry["species"], dtype=np.int64),
+        np.asarray(entry["positions"], dtype=float),
+        np.asarray(entry["cell"], dtype=float),
+        np.asarray(entry["pbc"], dtype=bool),
+    )

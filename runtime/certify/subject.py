@@ -1,0 +1,156 @@
+"""The model under test, in one dtype, as a function from structures or states to numpy arrays."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from equic.runtime.errors import EquicError
+from numpy.typing import NDArray
+
+from .geometry import Batch, Geometry, collate
+
+Array = NDArray[np.float64]
+
+DTYPES: dict[str, torch.dtype] = {"float64": torch.float64, "float32": torch.float32}
+
+# Edge features held at once; larger sets of structures are cut into several calls.
+_EDGE_BYTES = 64 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """What a model says about several structures, in float64.
+
+    energy [S] eV, forces [N, 3] eV/Å, stress [S, 3, 3] eV/Å^3 (None where the model has none), and where each
+    structure's atoms start (with the end last).
+    """
+
+    energy: Array
+    forces: Array | None
+    stress: Array | None
+    offsets: NDArray[np.int64]
+
+    def forces_of(self, index: int) -> Array:
+        """The forces on the atoms of one structure: [n, 3]."""
+        assert self.forces is not None
+        return self.forces[self.offsets[index] : self.offsets[index + 1]]
+
+
+def dtype_of(model: Any) -> str:
+    """The name of the dtype that a model or an exported file computes in.
+
+    Raises:
+        EquicError: it is none that a certificate knows.
+    """
+    name = str(model.dtype).removeprefix("torch.")
+    if name not in DTYPES:
+        raise EquicError(f"a certificate is measured in {' or '.join(DTYPES)}, not in {name}")
+    return name
+
+
+class Subject:
+    """A model in one dtype.
+
+    A `Model` asked for in another dtype than its own is built anew with its weights cast, so that constant
+    tables have the full precision; anything else (an exported file) has its own dtype only.
+
+    Raises:
+        EquicError: a dtype that the model cannot be had in.
+    """
+
+    def __init__(self, model: Any, dtype: str, device: str | torch.device = "cpu") -> None:
+        if dtype not in DTYPES:
+            raise EquicError(f"a certificate is measured in {' or '.join(DTYPES)}, not in `{dtype}`")
+        self.plan = model.plan
+        self.dtype = dtype
+        self.device = torch.device(device)
+        self.call = _brought_to(model, dtype, self.device)
+
+    @property
+    def outputs(self) -> frozenset[str]:
+        """The targets of the plan."""
+        return frozenset(self.plan.outputs)
+
+    # -- atoms ---------------------------------------------------------------------------------------------
+
+    def respond(self, geometries: Sequence[Geometry]) -> Response:
+        """Energy, forces and stress of structures, in as few calls as memory allows."""
+        parts = [self._respond(batch) for batch in self._batches(geometries)]
+        counts = [len(item) for item in geometries]
+
+        def stacked(name: str) -> Array | None:
+            found = [part[name] for part in parts if name in part]
+            return np.concatenate(found) if found else None
+
+        energy = stacked("energy")
+        assert energy is not None
+        return Response(energy, stacked("forces"), stacked("stress"), np.cumsum([0, *counts]))
+
+    def _respond(self, batch: Batch) -> dict[str, Array]:
+        with torch.no_grad():
+            out = self.call(batch.inputs)
+        wanted = ("energy", "forces", "stress")
+        return {name: out[name].detach().double().cpu().numpy() for name in wanted if name in out}
+
+    def _batches(self, geometries: Sequence[Geometry]) -> Iterator[Batch]:
+        width = 8 * sum(step.dim for step in self.plan.steps if step.index == "edge")
+        cutoff = float(self.plan.system["cutoff"])
+        budget, waiting = _EDGE_BYTES, list[Geometry]()
+        for item in geometries:
+            cost = width * _edge_estimate(item, cutoff)
+            if waiting and cost > budget:
+                yield collate(waiting, cutoff, self.device)
+                budget, waiting = _EDGE_BYTES, []
+            waiting.append(item)
+            budget -= cost
+        if waiting:
+            yield collate(waiting, cutoff, self.device)
+
+    # -- phase space ---------------------------------------------------------------------------------------
+
+    def flow(self, states: Array) -> Array:
+        """The derivatives at states: [*, D] -> [*, D]."""
+        return self._at(states)["derivatives"].reshape(states.shape)
+
+    def hamiltonian(self, states: Array) -> Array:
+        """H at states: [*, D] -> [*]."""
+        return self._at(states)["hamiltonian"].reshape(states.shape[:-1])
+
+    def _at(self, states: Array) -> dict[str, Array]:
+        flat = torch.as_tensor(states.reshape(-1, states.shape[-1]), dtype=DTYPES[self.dtype])
+        with torch.no_grad():
+            out = self.call({"state": flat.to(self.device)})
+        return {name: value.detach().double().cpu().numpy() for name, value in out.items()}
+
+    @property
+    def has_hamiltonian(self) -> bool:
+        """The model has a scalar H of its own."""
+        return "hamiltonian" in self._at(np.zeros((1, int(self.plan.system["dim"]))))
+
+
+def _edge_estimate(item: Geometry, cutoff: float) -> float:
+    """About how many pairs lie within the cutoff."""
+    count = len(item)
+    if not item.periodic:
+        return count * (count - 1)
+    sphere = 4.0 / 3.0 * np.pi * cutoff**3
+    return count * max(count - 1, count * sphere / max(item.volume, 1e-9))
+
+
+def _brought_to(model: Any, dtype: str, device: torch.device) -> Any:
+    """The model in a dtype and on a device, itself where it is there already; the given one is never moved."""
+    if not isinstance(model, torch.nn.Module):
+        if dtype_of(model) == dtype:
+            return model
+        raise EquicError(
+            f"an exported file has one dtype, {dtype_of(model)}, and cannot be measured in {dtype}",
+            help=f"export it again with `dtype: {dtype}`",
+        )
+    from equic.runtime.export.trace import recast
+
+    here = {value.device for value in model.state_dict().values()}
+    if dtype_of(model) == dtype and here <= {device}:
+        return model
+    return recast(model, DTYPES[dtype], device)

@@ -1,0 +1,355 @@
+"""One thing broken at a time: the item that should see it does, and those that should not, do not.
+
+The model is an analytic potential written here, independent of everything that the package builds: a pair term, a
+density term and a vector term with a smooth envelope, energies in eV. Every fault is planted in its inputs,
+its inside or its outputs.
+"""
+
+from collections.abc import Callable
+from functools import lru_cache
+
+import numpy as np
+import pytest
+import torch
+from equic.runtime.certify import Certificate, certify
+from equic.runtime.certify.rotations import haar_rotations
+from equic.runtime.testing.plans import mace_plan, pairwise_plan
+from torch import Tensor
+
+Outputs = dict[str, Tensor]
+SO3 = {f"SO(3) equivariance, {target}" for target in ("energy", "forces", "stress")}
+INVERSION = {f"inversion equivariance, {target}" for target in ("energy", "forces", "stress")}
+
+
+class Potential:
+    """sum over pairs of a exp(-r) f(r) - sqrt(density) + tanh |vector|², f the envelope (1 - r²/rc²)³."""
+
+    def __init__(self, cutoff: float = 4.0) -> None:
+        self.plan = mace_plan(cutoff=cutoff)
+        self.dtype = torch.float64
+        self.cutoff = cutoff
+
+    def envelope(self, r: Tensor) -> Tensor:
+        return torch.relu(1.0 - (r / self.cutoff) ** 2) ** 3
+
+    def radial(self, v: Tensor) -> Tensor:
+        """The pair term as a function of edge vectors."""
+        r = v.norm(dim=1)
+        return 0.2 * torch.exp(-1.3 * (r - 1.5)) * self.envelope(r)
+
+    def total(self, node: Tensor, system: Tensor, systems: int) -> Tensor:
+        return torch.zeros(systems, dtype=torch.float64).index_add(0, system, node)
+
+    def __call__(self, inputs: dict[str, Tensor]) -> Outputs:
+        cell, system = inputs["cell"], inputs["system"]
+        positions = inputs["positions"].detach().requires_grad_(True)
+        strain = torch.zeros_like(cell).requires_grad_(True)
+        with torch.enable_grad():
+            node = self.node_energies(inputs, positions, (strain + strain.mT) / 2)
+            energy = self.total(node, system, len(cell))
+            gradient, virial = torch.autograd.grad(energy.sum(), [positions, strain])
+        volume = torch.linalg.det(cell).abs()[:, None, None]
+        stress = torch.where(volume > 0, virial / torch.where(volume > 0, volume, 1.0), 0.0)
+        return {
+            "energy": energy.detach(),
+            "forces": -gradient,
+            "stress": stress,
+            "node_energy": node.detach(),
+        }
+
+    def node_energies(self, inputs: dict[str, Tensor], positions: Tensor, strain: Tensor) -> Tensor:
+        j, i = inputs["edges"]
+        system, z = inputs["system"], inputs["species"].double() + 1.0
+        x = positions + torch.einsum("na,nab->nb", positions, strain[system])
+        cell = inputs["cell"] + inputs["cell"] @ strain
+        v = x[i] - x[j] - torch.einsum("ea,eab->eb", inputs["shifts"], cell[system[i]])
+        r = v.norm(dim=1)
+        weight = torch.exp(-0.7 * r) * self.envelope(r) * z[j]
+        nothing = torch.zeros_like(z)
+        density = nothing.index_add(0, i, weight)
+        vector = torch.zeros(len(z), 3, dtype=torch.float64).index_add(0, i, v * weight[:, None])
+        pair = nothing.index_add(0, i, self.radial(v) * torch.sqrt(z[i] * z[j]))
+        return -10.0 * z + pair - torch.sqrt(density + 0.1) + 0.1 * torch.tanh((vector**2).sum(1))
+
+
+class WithoutEnvelope(Potential):
+    """Pairs vanish at the cutoff at once."""
+
+    def envelope(self, r: Tensor) -> Tensor:
+        return torch.ones_like(r)
+
+
+class TooFewDerivatives(Potential):
+    """An envelope (1 - r/rc)², whose second derivative jumps, under a claim of C2."""
+
+    def envelope(self, r: Tensor) -> Tensor:
+        return torch.relu(1.0 - r / self.cutoff) ** 2
+
+
+class AnisotropicByAMillionth(Potential):
+    """A coefficient of a kernel off by 1e-6: the pair term sees x a little larger than it is."""
+
+    def radial(self, v: Tensor) -> Tensor:
+        return super().radial(v * torch.tensor([1.0 + 1e-6, 1.0, 1.0], dtype=v.dtype))
+
+
+class Float32Sum(Potential):
+    """Node energies summed in float32."""
+
+    def total(self, node: Tensor, system: Tensor, systems: int) -> Tensor:
+        return torch.zeros(systems).index_add(0, system, node.float()).double()
+
+
+class AbsolutePlaces(Potential):
+    """A field that depends on where the atoms are."""
+
+    def node_energies(self, inputs: dict[str, Tensor], positions: Tensor, strain: Tensor) -> Tensor:
+        node = super().node_energies(inputs, positions, strain)
+        x = positions + torch.einsum("na,nab->nb", positions, strain[inputs["system"]])
+        return node + 1e-4 * x[:, 2]
+
+
+class MeanOverAtoms(Potential):
+    """The energy per atom in place of the energy: not extensive."""
+
+    def total(self, node: Tensor, system: Tensor, systems: int) -> Tensor:
+        count = torch.zeros(systems, dtype=torch.float64).index_add(0, system, torch.ones_like(node))
+        return super().total(node, system, systems) / count
+
+
+class Chiral(Potential):
+    """A pseudoscalar in the energy: the triple product of three moments of the neighbours."""
+
+    def node_energies(self, inputs: dict[str, Tensor], positions: Tensor, strain: Tensor) -> Tensor:
+        node = super().node_energies(inputs, positions, strain)
+        j, i = inputs["edges"]
+        system, z = inputs["system"], inputs["species"].double() + 1.0
+        x = positions + torch.einsum("na,nab->nb", positions, strain[system])
+        cell = inputs["cell"] + inputs["cell"] @ strain
+        v = x[i] - x[j] - torch.einsum("ea,eab->eb", inputs["shifts"], cell[system[i]])
+        f = self.envelope(v.norm(dim=1))
+        none = torch.zeros(len(z), 3, dtype=torch.float64)
+        a, b, c = (none.index_add(0, i, v * (f**n * z[j] ** n)[:, None]) for n in (1, 2, 3))
+        return node + 1e-4 * (torch.linalg.cross(a, b) * c).sum(1)
+
+
+class Changed(Potential):
+    """A potential whose inputs or outputs pass through a fault."""
+
+    def __init__(
+        self,
+        before: Callable[[dict[str, Tensor]], dict[str, Tensor]] = lambda inputs: inputs,
+        after: Callable[[dict[str, Tensor], Outputs], Outputs] = lambda inputs, outputs: outputs,
+    ) -> None:
+        super().__init__()
+        self.before, self.after = before, after
+
+    def __call__(self, inputs: dict[str, Tensor]) -> Outputs:
+        return self.after(inputs, super().__call__(self.before(inputs)))
+
+
+def scaled_forces(_: dict[str, Tensor], out: Outputs) -> Outputs:
+    return {**out, "forces": 1.001 * out["forces"]}
+
+
+def curl_in_forces(inputs: dict[str, Tensor], out: Outputs) -> Outputs:
+    """A force field of its own: each atom pushed around the centre, which no energy does."""
+    system, count = inputs["system"], torch.bincount(inputs["system"]).double()
+    zero = torch.zeros(len(count), 3, dtype=torch.float64)
+    centre = zero.index_add(0, system, inputs["positions"]) / count[:, None]
+    arm = inputs["positions"] - centre[system]
+    axis = torch.tensor([0.0, 0.0, 0.05], dtype=torch.float64).expand_as(arm)
+    return {**out, "forces": out["forces"] + torch.linalg.cross(axis, arm)}
+
+
+def clusters_virial_only(inputs: dict[str, Tensor], out: Outputs) -> Outputs:
+    """The stress of sum F x, which forgets the pairs that cross the boundary."""
+    products = -out["forces"][:, :, None] * inputs["positions"][:, None, :]
+    total = torch.zeros_like(inputs["cell"]).index_add(0, inputs["system"], products)
+    volume = torch.linalg.det(inputs["cell"]).abs()[:, None, None]
+    return {**out, "stress": torch.where(volume > 0, (total + total.mT) / 2 / volume.clamp_min(1e-9), 0.0)}
+
+
+def wrong_images(inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Image shifts with the sign of another convention."""
+    return {**inputs, "shifts": -inputs["shifts"]}
+
+
+ROTATION = torch.as_tensor(haar_rotations(1, np.random.default_rng(3))[0])
+
+
+class BackRotatedTheWrongWay(Potential):
+    """Canonicalised to a frame and back, the way back with the transposed matrix."""
+
+    def __call__(self, inputs: dict[str, Tensor]) -> Outputs:
+        turned = {
+            **inputs,
+            "positions": inputs["positions"] @ ROTATION.T,
+            "cell": inputs["cell"] @ ROTATION.T,
+        }
+        out = super().__call__(turned)
+        return {
+            **out,
+            "forces": out["forces"] @ ROTATION.T,
+            "stress": ROTATION.T @ out["stress"] @ ROTATION,
+        }
+
+
+FORCES_WRONG = {"forces against differences"}
+FAULTS: dict[str, tuple[Callable[[], Potential], set[str], set[str]]] = {
+    # fault: model, items that must fail, items that may
+    "transposed": (
+        BackRotatedTheWrongWay,
+        {"SO(3) equivariance, forces", "symmetric Jacobian"} | FORCES_WRONG,
+        {"NVE energy drift", "NVE angular momentum"},
+    ),
+    "virial": (
+        lambda: Changed(after=clusters_virial_only),
+        {"stress against strain", "lattice vectors"},
+        set(),
+    ),
+    "images": (
+        lambda: Changed(before=wrong_images),
+        {"lattice vectors"},
+        {"size extensivity", "symmetric Jacobian", "stress against strain", "translation"} | FORCES_WRONG,
+    ),
+    "no envelope": (WithoutEnvelope, {"smoothness at the cutoff"}, {"NVE energy drift"}),
+    "C1 envelope": (TooFewDerivatives, {"smoothness at the cutoff"}, {"symmetric Jacobian"}),
+    "scaled forces": (lambda: Changed(after=scaled_forces), FORCES_WRONG, {"NVE energy drift"}),
+    "curl": (
+        lambda: Changed(after=curl_in_forces),
+        {
+            "symmetric Jacobian",
+            "NVE energy drift",
+            "NVE angular momentum",
+            "SO(3) equivariance, forces",
+            "lattice vectors",
+            "size extensivity",
+        }
+        | FORCES_WRONG,
+        {"inversion equivariance, forces", "smoothness at the cutoff"},
+    ),
+    "float32 sum": (
+        Float32Sum,
+        {"permutation", "size extensivity"} | FORCES_WRONG,
+        SO3 | INVERSION | {"translation", "lattice vectors", "stress against strain", "NVE energy drift"}
+        | {"smoothness at the cutoff"},
+    ),
+    "anisotropy 1e-6": (AnisotropicByAMillionth, set(SO3), {"NVE angular momentum", "lattice vectors"}),
+    "absolute places": (
+        AbsolutePlaces,
+        {"translation", "lattice vectors", "NVE momentum", "SO(3) equivariance, energy"},
+        SO3 | INVERSION | {"size extensivity", "NVE angular momentum"},
+    ),
+    "per atom": (MeanOverAtoms, {"size extensivity"}, set()),
+    "chiral": (Chiral, set(INVERSION), set()),
+}  # fmt: skip
+
+
+@lru_cache
+def measured(fault: str) -> Certificate:
+    return certify(FAULTS[fault][0](), seed=1)
+
+
+def test_the_potential_as_it_is_holds_everything() -> None:
+    certificate = certify(Potential(), seed=1, thorough=True)
+    assert certificate.ok
+    statuses = {item.name: item.status for item in certificate.items}
+    assert statuses.pop("parity with the reference") == "not applicable"
+    assert set(statuses.values()) == {"holds"}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_planted_fault_fails_where_it_should_and_nowhere_else(fault: str) -> None:
+    _, must, may = FAULTS[fault]
+    failed = {item.name for item in measured(fault).failures}
+    assert must <= failed, f"not caught by {sorted(must - failed)}"
+    assert failed <= must | may, f"also failed: {sorted(failed - must - may)}"
+
+
+def test_a_fault_in_float64_is_called_structural() -> None:
+    for item in measured("scaled forces").failures:
+        assert item.reason.startswith("structural")
+        assert item.value == pytest.approx(1e-3, rel=1e-3)
+
+
+def test_an_error_of_a_millionth_is_measured_at_its_size() -> None:
+    item = measured("anisotropy 1e-6").item("SO(3) equivariance, forces", "float64")
+    assert 1e-8 < item.value < 1e-5
+
+
+def test_numbers_that_are_not_finite_fail_everywhere() -> None:
+    broken = Changed(after=lambda _, out: {**out, "forces": out["forces"] * float("nan")})
+    failed = {item.name for item in certify(broken, seed=1).failures}
+    assert {"permutation", "translation", "SO(3) equivariance, forces", "size extensivity"} <= failed
+
+
+class TwoBodies:
+    """H = |p1|²/2 + |p2|²/2 - 1/sqrt(1 + |q1 - q2|²), with the face of an exported model."""
+
+    def __init__(self, fault: str = "") -> None:
+        self.plan = pairwise_plan()
+        self.dtype = torch.float64
+        self.fault = fault
+
+    def hamiltonian(self, z: Tensor) -> Tensor:
+        q, p = z.chunk(2, dim=-1)
+        d = q[:, :2] - q[:, 2:]
+        stretch = torch.tensor([1.001, 1.0]) if self.fault == "oval" else torch.ones(2)
+        energy = 0.5 * (p**2).sum(1) - 1.0 / torch.sqrt(1.0 + (stretch * d**2).sum(1))
+        if self.fault == "lopsided":
+            energy = energy - 1e-6 * p[:, 0] ** 2
+        return energy + 1e-4 * q[:, 0] if self.fault == "field" else energy
+
+    def __call__(self, inputs: dict[str, Tensor]) -> Outputs:
+        z = inputs["state"].detach().requires_grad_(True)
+        with torch.enable_grad():
+            energy = self.hamiltonian(z)
+            (gradient,) = torch.autograd.grad(energy.sum(), z)
+        velocity, force = gradient[:, 4:], -gradient[:, :4]
+        if self.fault == "sign":
+            force = -force
+        if self.fault == "friction":
+            force = force - 1e-3 * z.detach()[:, 4:]
+        if self.fault == "magnetic":  # a force that leapfrog is not made for: it depends on the momenta
+            force = force + 0.01 * velocity[:, [1, 0, 3, 2]] * torch.tensor([1.0, -1.0, 1.0, -1.0])
+        if self.fault == "wrong H":
+            energy = 1.01 * energy
+        return {"derivatives": torch.cat([velocity, force], dim=1), "hamiltonian": energy.detach()}
+
+
+FLOW_FAULTS: dict[str, tuple[set[str], set[str]]] = {
+    "sign": ({"field against H", "conserved energy"}, {"conserved angular momentum"}),
+    "friction": (
+        {"field against H", "symmetric Jacobian", "conserved momentum", "conserved angular momentum"}
+        | {"conserved energy", "symplectic residual"},
+        set(),
+    ),
+    "magnetic": (
+        {"field against H", "symmetric Jacobian", "conserved momentum", "symplectic residual"},
+        {"conserved energy", "conserved angular momentum"},
+    ),
+    "wrong H": ({"field against H"}, {"conserved energy"}),
+    "oval": ({"SO(2) equivariance", "conserved angular momentum"}, set()),
+    "lopsided": ({"SO(2) equivariance", "permutation"}, {"conserved angular momentum"}),
+    "field": (
+        {"translation", "permutation", "SO(2) equivariance", "conserved momentum"},
+        {"conserved angular momentum"},
+    ),
+}
+
+
+def test_two_bodies_as_they_are_hold_everything() -> None:
+    certificate = certify(TwoBodies(), seed=1)
+    statuses = {item.name: item.status for item in certificate.items}
+    assert statuses.pop("parity with the reference") == "not applicable"
+    assert set(statuses.values()) == {"holds"}
+    assert len(statuses) == 9
+
+
+@pytest.mark.parametrize("fault", FLOW_FAULTS)
+def test_a_fault_in_a_flow_fails_where_it_should_and_nowhere_else(fault: str) -> None:
+    must, may = FLOW_FAULTS[fault]
+    failed = {item.name for item in certify(TwoBodies(fault), seed=1).failures}
+    assert must <= failed, f"not caught by {sorted(must - failed)}"
+    assert failed <= must | may, f"also failed: {sorted(failed - must - may)}"
