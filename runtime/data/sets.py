@@ -36,7 +36,8 @@ def load_sets(
 
     Raises:
         DataError: no data in the plan, a file that cannot be used (see `read_frames`, `read_arrays`), a
-            set without frames, or the same structure in two sets with different files.
+            set without frames, or a structure of one file that is also in the training or validation data
+            of another.
     """
     if plan.data is None:
         raise DataError(f"`{plan.name}` comes without data", help="add `data:` to the spec")
@@ -99,8 +100,8 @@ def _with_isolated(
 def _check_overlap(sets: Mapping[str, FrameSet], files: Mapping[str, Path], notes: list[str]) -> None:
     """The same structure in two sets makes errors look smaller than they are.
 
-    Between two files that is an error. Within one file (which repeats itself, or was named twice on
-    purpose) it is a note.
+    Between files that is an error. It is a note within one file (which repeats itself, or was named twice on
+    purpose), and between sets that neither train nor choose a model.
     """
     prints = {name: {frame.fingerprint(): frame for frame in frames} for name, frames in sets.items()}
     for a, b in combinations(sets, 2):
@@ -111,8 +112,8 @@ def _check_overlap(sets: Mapping[str, FrameSet], files: Mapping[str, Path], note
         first = min((prints[a][key].source, prints[b][key].source) for key in shared)
         verb = "is" if len(shared) == 1 else "are"
         what = f"{len(shared)} of the {len(prints[b])} structures of `{b}` {verb} also in `{a}`"
-        if files[a] == files[b]:
-            notes.append(f"{what} (one file: {files[a].name}, for instance {first[0]} and {first[1]})")
+        if files[a] == files[b] or not {a, b} & {"train", "validation"}:
+            notes.append(f"{what} (for instance, {first[1]} is {first[0]})")
         else:
             raise DataError(
                 f"{what}: {first[1]} is {first[0]}",

@@ -139,7 +139,7 @@ def _full_box(points: Array, cell: Array, periodic: NDArray[np.bool_], cutoff: f
             help="give a cell with a volume, or set pbc to false where nothing repeats",
         )
     box = cell.copy()
-    extent = np.ptp(points, axis=0).max(initial=0.0) + cutoff + 1.0
+    extent = (np.ptp(points, axis=0).max() if len(points) else 0.0) + cutoff + 1.0
     complement = np.linalg.svd(rows, full_matrices=True)[2][len(rows) :] if len(rows) else np.eye(3)
     box[~periodic] = extent * complement
     return box
