@@ -30,7 +30,7 @@ PAGES: dict[Code, Page] = {
         "coordinates do not fit the system",
         "The representation or the number of the coordinates does not fit the declared symmetry or the model: "
         "under SO(2), say, every coordinate must state how it rotates.",
-        "system: {kind: phase_space, coordinates: {q: 2}}\nsymmetry: {SO(2): hard}",
+        "system: {kind: phase_space, coordinates: {q: 2}}\nsymmetry: {SO(2): hard}\nmodel: {architecture: hnn}",
         "Write irreps: `1x1` is a vector in the plane, `1x0` a scalar.",
     ),
     Code.BAD_MASSES: Page(

@@ -23,7 +23,7 @@ PAGES: dict[Code, Page] = {
         "Two entries of one mapping have the same key. Many readers keep the last one in silence; here neither "
         "wins, since the other may be the one that was meant.",
         "train:\n  epochs: 100\n  epochs: 200",
-        "Keep one of the two. To change a value of a base file use `extends:`, to try one use `--set train.epochs=200`.",
+        "Keep one of the two. To vary a spec use `extends:` in a file of its own, or `--set train.epochs=200`.",
     ),
     Code.MERGE_KEY: Page(
         "the merge key `<<` is not supported",

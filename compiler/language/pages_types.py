@@ -36,10 +36,13 @@ PAGES: dict[Code, Page] = {
         "A gate multiplies each irrep that is not a scalar by one activated scalar, so there must be at least as "
         "many even scalars (`0e`) as irreps to scale; those left over pass through the activation.",
         "model:\n"
-        "  features: {node: 8x0e}\n"
-        "  blocks:\n"
-        "    - {kind: mp, carry: 4x0e+8x1o, message: {irreps: 4x0e+8x1o}, act: {form: gate}}",
-        "Add scalars: with 8 vectors and 4 scalars to keep, write `12x0e+8x1o`.",
+        "  graph:\n"
+        "    features: {kind: embed, of: species, out: 8}\n"
+        "    energy: {kind: linear, of: features, out: 1x0e}\n"
+        "    vectors: {kind: relative, of: positions}\n"
+        "    harmonics: {kind: sph, of: vectors, lmax: 2}        # one scalar, a vector and a tensor\n"
+        "    gated: {kind: act, of: harmonics, form: gate}",
+        "Add scalars with a `linear`: 8 vectors, and 4 scalars to keep, need `12x0e+8x1o`.",
     ),
     Code.ACTIVATION_ON_NONSCALAR: Page(
         "an activation acts on something other than scalars",
@@ -56,7 +59,10 @@ PAGES: dict[Code, Page] = {
         "No equivariant map, or product of the irreps at hand, gives the irreps asked for: they would be zero "
         "for ever. Linear maps connect equal irreps only; products follow |l1 - l2| <= l <= l1 + l2, and parities "
         "multiply.",
-        "model:\n  features: {node: 8x0e, harmonics: 1}\n  blocks:\n    - {kind: mp, carry: 8x2e, message: {irreps: 8x2e}}",
+        "model:\n"
+        "  features: {node: 8x0e, harmonics: 1}\n"
+        "  blocks:\n"
+        "    - {kind: mp, carry: 8x2e, message: {irreps: 8x2e}}",
         "Raise the degree of the harmonics or the number of layers, or ask for irreps that exist.",
     ),
     Code.UNKNOWN_GROUP: Page(

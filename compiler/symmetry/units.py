@@ -139,7 +139,7 @@ def parse_quantity(text: str) -> tuple[float, Unit]:
     """
     match = _NUMBER.match(text.strip())
     if match is None:
-        raise UnitError(
+        raise QuantityError(
             f"`{text}` is not a number with a unit", help="write a number, a blank and a unit: `5.0 Å`"
         )
     return float(match.group()), _parse(text.strip()[match.end() :].strip() or "1")
