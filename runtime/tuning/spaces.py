@@ -13,6 +13,7 @@ from typing import Any, Literal, Protocol
 from .errors import TuningError
 
 Kind = Literal["float", "int", "choice"]
+_LADDERS = ("symmetry", "constraints")  # the sections of a spec whose entries are held more or less strictly
 
 
 class SearchLike(Protocol):
@@ -76,13 +77,15 @@ class Space:
 
     @classmethod
     def from_search(cls, search: SearchLike) -> "Space":
-        """The space of a marked field; `symmetry` and `constraints` hold fields that set a strictness.
+        """The space of a marked field.
 
-        A strength (`symmetry.O(3).relaxed`) gets the anchors 0 (hard) and 1 (free).
+        A mode or a strength under `symmetry` or `constraints` sets the strictness of what is named there; a
+        strength (`symmetry.O(3).relaxed`) gets the anchors 0 (hard) and 1 (free).
         """
-        path = search.path.split(".") if isinstance(search.path, str) else list(search.path)
-        subject = str(path[1]) if len(path) > 1 and path[0] in ("symmetry", "constraints") else None
-        strength = subject is not None and search.kind == "float" and path[-1] == "relaxed"
+        path = search.path.split(".") if isinstance(search.path, str) else [str(part) for part in search.path]
+        is_dial = len(path) > 1 and path[0] in _LADDERS and set(path[2:]) <= {"mode", "relaxed", "strength"}
+        subject = path[1] if is_dial else None
+        strength = is_dial and search.kind == "float" and path[-1] in ("relaxed", "strength")
         return cls(
             name=search.name,
             kind=search.kind,

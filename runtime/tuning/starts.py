@@ -62,8 +62,6 @@ def decode(spaces: Sequence[Space], params: dict[str, Any], pinned: dict[str, An
 def _ends(space: Space) -> list[Any]:
     if space.kind == "choice":
         return list(space.choices)
-    if (
-        space.kind == "int"
-    ):  # an integer is a size: its upper end is the most expensive model, and shows nothing
-        return []
+    if space.kind == "int" and space.subject is None:
+        return []  # a size: its upper end costs most and shows nothing
     return [float(end) for end in (*space.anchors, *space.bounds)]

@@ -1,6 +1,5 @@
 """The search: starting points, resuming, several workers, killed workers, damaged journals."""
 
-import itertools
 import json
 import math
 import os
@@ -71,8 +70,14 @@ def test_spaces_of_the_compiler_become_spaces_of_the_runtime():
     space = Space.from_search(marked)
     assert space.subject == "SO(3)"
     assert space.anchors == (0.0, 1.0)
-    marked.path, marked.name = ("train", "learning_rate"), "train.learning_rate"
-    assert Space.from_search(marked).subject is None
+    for path, subject in (
+        (("symmetry", "permutation", "mode"), "permutation"),
+        (("constraints", "hamiltonian", "relaxed"), "hamiltonian"),
+        (("constraints", "hamiltonian", "friction"), None),
+        (("train", "learning_rate"), None),
+    ):
+        marked.path, marked.name = path, ".".join(path)
+        assert Space.from_search(marked).subject == subject
 
 
 @pytest.mark.parametrize(
@@ -301,22 +306,27 @@ def test_an_objective_may_give_a_trial_up_itself(tmp_path):
     assert (result.rows[2].state, result.rows[2].reason) == ("pruned", "the loss explodes")
 
 
-def test_the_time_budget_is_shared_between_the_trials_and_kept(tmp_path):
+def test_the_time_budget_is_shared_between_the_trials_and_kept(tmp_path, monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr("equic.runtime.tuning.search.time", SimpleNamespace(monotonic=lambda: now[0]))
     seen = []
 
     def objective(values, context):
         seen.append((context.seconds_left, context.seconds_per_trial))
-        time.sleep(0.05 if len(seen) < 3 else 0.8)
+        now[0] += 10.0 if len(seen) < 3 else 150.0
         return square(values, context)
 
-    result = search(tmp_path, objective, trials=5, minutes=1.5 / 60)
+    result = search(tmp_path, objective, trials=5, minutes=5.0)
     assert result.stopped == "time"
-    assert 3 <= settled(result) < 5
-    lefts, shares = zip(*seen, strict=True)
-    assert shares[0] == pytest.approx(1.5 / 5, rel=0.3)
-    assert shares[1] == shares[0]  # time that the first one saved is not given to the others
-    assert all(earlier > later for earlier, later in itertools.pairwise(lefts))
+    assert settled(result) == 4
+    assert result.seconds == 320.0
+    # time that the first two saved is not given to the others, and no share is longer than what is left
+    assert seen == [(300.0, 60.0), (290.0, 60.0), (280.0, 60.0), (130.0, 60.0)]
+    assert [row.seconds for row in result.rows] == [10.0, 10.0, 150.0, 150.0]
     assert search(tmp_path, trials=5).stopped == "finished"
+    seen.clear()
+    search(tmp_path, objective, trials=8, minutes=1.0)
+    assert seen == [(60.0, 20.0), (50.0, 20.0), (40.0, 20.0)]
 
 
 def test_without_a_budget_there_is_no_share(tmp_path):
