@@ -90,10 +90,11 @@ def read_arrays(plan: Plan, spec: Mapping[str, Any]) -> ArraySet:
 
 def _load(path: Path) -> dict[str, NDArray[Any]]:
     try:
-        file = np.load(path, allow_pickle=False)
-        if not isinstance(file, np.lib.npyio.NpzFile):
-            raise DataError(f"{path.name} is a single array, not an npz file", help="use numpy.savez")
-        with file:
+        # np.load leaves a file that it opened itself open when it is damaged
+        with path.open("rb") as stream:
+            file = np.load(stream, allow_pickle=False)
+            if not isinstance(file, np.lib.npyio.NpzFile):
+                raise DataError(f"{path.name} is a single array, not an npz file", help="use numpy.savez")
             return {name: _array(file, name) for name in file.files}
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(
