@@ -27,6 +27,7 @@ _Parser: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # a PyYAML without
 _FORBIDDEN = re.compile(
     "[^\t\n\r\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
 )
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _TAGS = {f"tag:yaml.org,2002:{name}": name for name in ("null", "bool", "int", "float", "str", "seq", "map")}
 
 
@@ -275,6 +276,10 @@ class _Reader:
 
     def scalar(self, event: Any) -> Node:
         text, span = event.value, self.span(event)
+        if event.style == '"' and _SURROGATE.search(
+            text
+        ):  # libyaml refuses the escape, plain Python reads it
+            raise yaml.MarkedYAMLError(problem="invalid escape", problem_mark=event.start_mark)
         if event.style in ("|", ">"):  # their end mark lies behind the blank and comment lines that follow
             span = self.trimmed(span)
         quoted = event.style in ("'", '"', "|", ">")  # plain is None or "", by parser
