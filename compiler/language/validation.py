@@ -148,7 +148,7 @@ class _Writer:
             context, words = _BOUNDS[kind]
             bound = item.error["ctx"][context]
             self.plain(
-                Code.OUT_OF_RANGE, item, path, f"must be {words} {bound:g}, not {self.got(item, path)}"
+                Code.OUT_OF_RANGE, item, path, f"must be {words} {bound:g}, not {self.bare(item, path)}"
             )
         elif kind == "finite_number":
             self.plain(Code.OUT_OF_RANGE, item, path, "must be a finite number")

@@ -239,15 +239,23 @@ def _named(name: str) -> Unit:
     try:
         return Unit(((_lookup(name)[0], Fraction(1)),))
     except KeyError:
-        common = ("meV", "kcal", "kJ", "GPa", "kbar", "fs", "ps", "nm", "mHa")
-        known = {word.lower(): word for word in (*UNITS, *ALIASES, *common)}
-        close = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.5)
-        help = (
-            f"did you mean `{known[close[0]]}`?"
-            if close
-            else "use eV, Å, Ha, bohr, kcal/mol, GPa, e, u, fs or K"
-        )
+        close = _nearest(name)
+        help = f"did you mean `{close}`?" if close else "use eV, Å, Ha, bohr, kcal/mol, GPa, e, u, fs or K"
         raise UnitError(f"`{name}` is not a unit", help=help) from None
+
+
+def _nearest(name: str) -> str | None:
+    """The known name most like this one; of equally like ones, that of the nearest length."""
+    common = ("meV", "kcal", "kJ", "GPa", "kbar", "fs", "ps", "nm", "mHa")
+    # a single letter is near to nearly anything
+    known = {word.lower(): word for word in (*UNITS, *ALIASES, *common) if len(word) > 1 or len(name) == 1}
+    matcher = difflib.SequenceMatcher(b=name.lower())
+    scores = []
+    for word in known:
+        matcher.set_seq1(word)
+        scores.append((matcher.ratio(), -abs(len(word) - len(name)), word))
+    best, _, word = max(scores)
+    return known[word] if best >= 0.5 else None
 
 
 @lru_cache(maxsize=256)
