@@ -204,7 +204,7 @@ def _check_constants(path: Path, model: Model, manifest: dict[str, Any]) -> None
 def constant_fingerprints(model: Model) -> dict[str, list[float]]:
     """Three numbers for every table that is computed and not stored: its log norm and two fixed projections.
 
-    The projections are of the normalised table c on cos(w k), k = 1, 2, ... over its entries, w = 1 and sqrt(2):
+    The projections are of the normalised table c on cos(w k), k = 1, 2, ..., for w = 1 and sqrt(2):
     signs, order and rotations of a basis all show. Float32 rounding moves them by about 1e-7.
     """
     stored = model.state_dict()

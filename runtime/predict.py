@@ -1,0 +1,161 @@
+"""Predictions for many structures or states at once."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from .build import Model
+from .data import Frame, frame_from_atoms
+from .device import pick_device
+from .errors import DataError
+from .neighbors import model_inputs
+from .plan import Plan
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+Prediction = dict[str, NDArray[np.float64]]
+
+# A batch ends at this many edges even when it has room for more structures: memory goes with the edges.
+EDGES_PER_BATCH = 200_000
+# What a model gives beside its targets, and the set that it lives on.
+EXTRA_INDEX = {"node_energy": "node"}
+
+_VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))  # ASE's order: xx, yy, zz, yz, xz, xy
+
+
+def predict(
+    model: Model, structures: "Sequence[Atoms | Frame]", *, batch: int = 32, device: str = "auto"
+) -> list[Prediction]:
+    """What the model says of each structure, in order.
+
+    Shapes:    energy [], forces [N, 3], stress [3, 3], node_energy [N], others as their type says; float64
+    Units:     eV, eV/Å, eV/Å^3, the plan's
+    A stress is given only for structures that are periodic in all three directions. The model is left on the
+    device that it came on.
+
+    Raises:
+        DataError: the model is not one of atoms, or a structure has an element that it does not know.
+    """
+    plan = model.plan
+    if plan.kind != "atoms":
+        raise DataError(
+            f"`{plan.name}` is a model of states, not of atoms",
+            help="call predict_states with an array of states",
+        )
+    if batch < 1:
+        raise ValueError(f"a batch of {batch}")
+    predictions: list[Prediction] = []
+    with _on_device(model, device) as where:
+        for frames in _batches(_frames(structures, plan), batch):
+            outputs = {
+                name: value.cpu().double().numpy()
+                for name, value in model(model_inputs(frames, plan, where)).items()
+            }
+            predictions.extend(_split(outputs, frames, plan))
+    return predictions
+
+
+def predict_states(
+    model: Model, states: NDArray[np.float64], *, batch: int = 4096, device: str = "auto"
+) -> Prediction:
+    """What the model says of states z = (q, p): `derivatives` [M, D], and `hamiltonian` [M] where there is one.
+
+    Raises:
+        DataError: the model is one of atoms, or the states have another dimension.
+    """
+    plan = model.plan
+    if plan.kind != "phase_space":
+        raise DataError(
+            f"`{plan.name}` is a model of atoms, not of states", help="call predict with structures"
+        )
+    states = np.asarray(states, dtype=np.float64)
+    if states.ndim != 2 or states.shape[1] != plan.system["dim"]:
+        raise DataError(f"states have shape {list(states.shape)}, expected [states, {plan.system['dim']}]")
+    parts: list[Prediction] = []
+    with _on_device(model, device) as where:
+        for start in range(0, max(1, len(states)), batch):
+            rows = torch.from_numpy(states[start : start + batch]).to(where)
+            parts.append({name: value.cpu().numpy() for name, value in model({"state": rows}).items()})
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def annotate(atoms: "Atoms", prediction: Mapping[str, NDArray[np.float64]]) -> "Atoms":
+    """A copy of `atoms` that carries its prediction where ASE keeps results, ready for `ase.io.write`.
+
+    Energy, forces, stress (Voigt order xx, yy, zz, yz, xz, xy) and energies of atoms become those of a
+    calculator; other targets go into `arrays` (one row per atom) or `info`.
+    """
+    from ase.calculators.singlepoint import SinglePointCalculator
+
+    annotated: Atoms = atoms.copy()
+    results: dict[str, float | NDArray[np.float64]] = {}
+    for name, value in prediction.items():
+        match name:
+            case "energy":
+                results["energy"] = float(value)
+            case "forces":
+                results["forces"] = value
+            case "stress":
+                results["stress"] = np.array([(value[i, j] + value[j, i]) / 2 for i, j in _VOIGT])
+            case "node_energy":
+                results["energies"] = value
+            case _ if value.ndim >= 1 and len(value) == len(atoms):
+                annotated.arrays[name] = value
+            case _:
+                annotated.info[name] = float(value) if value.ndim == 0 else value
+    annotated.calc = SinglePointCalculator(annotated, **results)
+    return annotated
+
+
+def _frames(structures: "Sequence[Atoms | Frame]", plan: Plan) -> Iterator[Frame]:
+    for number, item in enumerate(structures):
+        yield item if isinstance(item, Frame) else frame_from_atoms(item, plan, source=f"structure {number}")
+
+
+def _batches(frames: Iterator[Frame], batch: int) -> Iterator[list[Frame]]:
+    held: list[Frame] = []
+    edges = 0
+    for frame in frames:
+        more = frame.edges.shape[1]
+        if held and (len(held) == batch or edges + more > EDGES_PER_BATCH):
+            yield held
+            held, edges = [], 0
+        held.append(frame)
+        edges += more
+    if held:
+        yield held
+
+
+def _split(
+    outputs: Mapping[str, NDArray[np.float64]], frames: Sequence[Frame], plan: Plan
+) -> Iterator[Prediction]:
+    """The rows of each structure, copied: a view would keep the whole batch alive."""
+    index = EXTRA_INDEX | {name: output.index for name, output in plan.outputs.items()}
+    start = 0
+    for number, frame in enumerate(frames):
+        end = start + len(frame)
+        prediction = {}
+        for name, value in outputs.items():
+            if name == "stress" and not frame.pbc.all():
+                continue
+            prediction[name] = (value[start:end] if index[name] == "node" else value[number]).copy()
+        start = end
+        yield prediction
+
+
+@contextmanager
+def _on_device(model: Model, device: str) -> Iterator[torch.device]:
+    """Inside, the model is on `device` and evaluates; afterwards it is as it was."""
+    before = next((p.device for p in model.parameters()), torch.device("cpu"))
+    where, training = pick_device(device), model.training
+    model.to(where).eval()
+    try:
+        with torch.no_grad():
+            yield where
+    finally:
+        model.to(before).train(training)

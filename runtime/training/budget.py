@@ -1,0 +1,89 @@
+"""How many steps fit into a wall-clock budget, before a run and again after each of its rounds."""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from .batches import Batch
+
+# Of the budget: kept free for what cannot be foreseen; at most spent on validating; at most on the final
+# errors.
+MARGIN = 0.02
+VALIDATION_SHARE = 0.15
+TRAIN_ERRORS_SHARE = 0.10
+# A round is what lies between two validations.
+MIN_ROUNDS, MAX_ROUNDS = 10, 500
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """Measured seconds: one training step, one validation, the evaluation and writing at the end."""
+
+    step: float
+    validation: float
+    final: float
+
+
+@dataclass(slots=True)
+class Budget:
+    """`seconds` from `started` (time.monotonic) until the run must be over, its final errors included.
+
+    `train_limit` is on how many training samples they can be measured in time (None: on all).
+    """
+
+    seconds: float
+    started: float
+    costs: Costs
+    train_limit: int | None
+
+    def left(self) -> float:
+        """Seconds that are left for steps and validations."""
+        spent = time.monotonic() - self.started
+        return self.seconds * (1 - MARGIN) - spent - self.costs.final
+
+    def unspent(self) -> float:
+        """Seconds of the whole budget that lie ahead: what a resumed run may use."""
+        return max(0.0, self.seconds - (time.monotonic() - self.started))
+
+    def steps_left(self, rounds_left: int) -> int:
+        """How many more steps fit beside that many validations, at least 0."""
+        return max(0, int((self.left() - rounds_left * self.costs.validation) / self.costs.step))
+
+    def observe(self, seconds: float, steps: int, validation: float) -> None:
+        """What a round took: recent rounds count most, since a busy machine changes its pace."""
+        if steps:
+            step = 0.5 * self.costs.step + 0.5 * seconds / steps
+            self.costs = Costs(step, 0.5 * self.costs.validation + 0.5 * validation, self.costs.final)
+
+    def rounds(self, epochs: float, steps: int) -> int:
+        """Into how many rounds a run of that many epochs is cut."""
+        wanted = min(MAX_ROUNDS, max(MIN_ROUNDS, int(epochs)), steps)
+        if self.costs.validation > 0:
+            wanted = min(wanted, int(VALIDATION_SHARE * self.left() / self.costs.validation))
+        return max(1, wanted)
+
+
+def measured(work: Callable[[Batch], object], batches: Sequence[Batch], limit: float) -> float:
+    """Seconds that `work` takes on one of `batches`: the fastest of up to five, within about `limit` seconds.
+
+    0 where there are no batches. The first call is not counted (it allocates) unless it alone takes that
+    long.
+    """
+    if not batches:
+        return 0.0
+    end = time.monotonic() + limit
+    best = math.inf
+    for i in range(6):
+        start = time.monotonic()
+        work(batches[i % len(batches)])
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        now = time.monotonic()
+        if i > 0 or now > end:
+            best = min(best, now - start)
+        if now > end and best < math.inf:
+            break
+    return best

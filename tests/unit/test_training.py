@@ -1,0 +1,572 @@
+"""Training: parts against their formulas, whole runs against a bare loop, interruption, budgets, alarms."""
+
+import csv
+import io
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from ase import Atoms
+from equic.runtime.artifact import load_artifact
+from equic.runtime.build import Model, build_module
+from equic.runtime.data import ArraySet, Frame, compute_statistics, frame_from_atoms
+from equic.runtime.plan import Plan
+from equic.runtime.testing.plans import hnn_plan, mace_plan, mlp_plan
+from equic.runtime.training import TrainingError, evaluate, loss_terms, new_run_directory, train
+from equic.runtime.training.average import Average
+from equic.runtime.training.batches import TrainingStream, evaluation_batches, samples_of
+from equic.runtime.training.losses import LossTerm, term_losses
+from equic.runtime.training.metrics import weighted_loss
+from equic.runtime.training.optimizers import parameter_groups
+from equic.runtime.training.schedule import PLATEAU_PATIENCE, Schedule
+from equic.runtime.training.watch import LossWatch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rich.console import Console
+
+CPU = torch.device("cpu")
+
+
+def changed(plan: Plan, **train_settings: Any) -> Plan:
+    data = plan.to_json()
+    data["train"].update(train_settings)
+    return Plan.from_json(data)
+
+
+def pendulum(count: int, seed: int = 0) -> ArraySet:
+    """States (q, p) and their derivatives (p, −sin q)."""
+    state = np.random.default_rng(seed).uniform(-1.5, 1.5, (count, 2))
+    return ArraySet(state, {"derivatives": np.stack((state[:, 1], -np.sin(state[:, 0])), axis=1)})
+
+
+def small_mace(**train_settings: Any) -> Plan:
+    plan = mace_plan(
+        channels=4, lmax=1, correlation=2, layers=1, species=("H", "O"), stress=False, widths=(8,)
+    )
+    return changed(plan, **train_settings)
+
+
+def morse_frames(plan: Plan, count: int, seed: int = 0) -> list[Frame]:
+    """Clusters of four atoms with a Morse energy, E = Σ_pairs (1 − exp(−(r − 1.5)))², and a constant per atom."""
+    rng = np.random.default_rng(seed)
+    corners = np.array([[0, 0, 0], [1.4, 0, 0], [0, 1.5, 0], [0, 0, 1.6]])
+    frames = []
+    for number in range(count):
+        x = corners + rng.normal(0, 0.1, (4, 3))
+        vectors = x[:, None] - x[None]
+        r = np.linalg.norm(vectors, axis=-1) + np.eye(4)
+        decay = np.exp(-(r - 1.5)) * (1 - np.eye(4))
+        energy = 0.5 * ((1 - decay) ** 2 * (1 - np.eye(4))).sum() - 100.0
+        forces = -(2 * (1 - decay) * decay / r)[..., None] * vectors
+        labels = {"energy": np.array(energy), "forces": forces.sum(1)}
+        frames.append(frame_from_atoms(Atoms("HOHO", x), plan, source=f"morse.xyz:{number}", labels=labels))
+    return frames
+
+
+def weights_of(model: Model) -> list[torch.Tensor]:
+    return [p.detach().clone() for p in model.parameters()]
+
+
+def same(a: list[torch.Tensor], b: list[torch.Tensor]) -> bool:
+    return all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+# --- parts -----------------------------------------------------------------------------------------------------
+
+
+def test_lightning_is_only_imported_to_train() -> None:
+    code = (
+        "import sys, equic.runtime.training, equic.runtime.artifact, equic.runtime.predict; "
+        "sys.exit('lightning' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-W", "error", "-c", code], check=False).returncode == 0
+
+
+def test_loss_terms_are_mean_squared_errors() -> None:
+    rng = np.random.default_rng(0)
+    atoms = np.array([2.0, 5.0])
+    values = {
+        "energy": rng.normal(size=2) + 1e4,
+        "forces": rng.normal(size=(7, 3)),
+        "stress": rng.normal(size=(2, 3, 3)),
+    }
+    labels = {name: value + rng.normal(size=value.shape) for name, value in values.items()}
+    terms = (LossTerm("energy", 2.0, True), LossTerm("forces", 3.0, False), LossTerm("stress", 1.0, False))
+    found = term_losses(
+        terms,
+        {name: torch.tensor(value) for name, value in values.items()},
+        {name: torch.tensor(value) for name, value in labels.items()},
+        torch.tensor(atoms),
+    )
+    expected = [
+        np.mean(((labels["energy"] - values["energy"]) / atoms) ** 2),
+        sum(((labels["forces"] - values["forces"]) ** 2).ravel()) / 21,
+        sum(((labels["stress"] - values["stress"]) ** 2).ravel()) / 18,
+    ]
+    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-13)
+    assert found.dtype == torch.float64
+
+
+def test_energies_are_subtracted_in_float64() -> None:
+    terms = (LossTerm("energy", 1.0, True),)
+    label = torch.tensor([1e5 + 1e-6], dtype=torch.float64)
+    output = torch.tensor([1e5], dtype=torch.float64)
+    loss = term_losses(terms, {"energy": output}, {"energy": label}, torch.ones(1, dtype=torch.float64))
+    assert float(loss) == pytest.approx(1e-12, rel=1e-4)
+
+
+def test_loss_terms_of_a_plan() -> None:
+    assert [t.target for t in loss_terms(small_mace())] == ["energy", "forces"]
+    none = {"energy": {"weight": 0.0, "per_atom": True}}
+    with pytest.raises(TrainingError, match="no terms"):
+        loss_terms(small_mace(loss=none))
+    with pytest.raises(TrainingError, match=r"(?s)`dipole`.*energy, forces"):
+        loss_terms(small_mace(loss={"dipole": {"weight": 1.0, "per_atom": False}}))
+    untrained = Plan.from_json(hnn_plan().to_json() | {"train": None})
+    with pytest.raises(TrainingError, match="does not say how to train"):
+        loss_terms(untrained)
+
+
+def test_metrics_match_numpy_whatever_the_batches() -> None:
+    plan = small_mace()
+    frames = morse_frames(plan, 7) + [
+        frame_from_atoms(
+            Atoms("HO", [[0, 0, 0], [1, 0, 0]]),
+            plan,
+            source="pair",
+            labels={"energy": np.array(-50.0), "forces": np.zeros((2, 3))},
+        )
+    ]
+    model = build_module(plan, seed=1, dtype=torch.float64)
+    samples = samples_of(frames, CPU, "test")
+    found = evaluate(model, evaluation_batches(samples, 3), ["energy", "forces", "stress"])
+    errors, per_atom, components = [], [], []
+    for frame in frames:
+        batch = samples_of([frame], CPU, "one").batch(np.array([0]))
+        outputs = model(batch.inputs)
+        errors.append(float(outputs["energy"][0]) - float(frame.labels["energy"]))
+        per_atom.append(errors[-1] / len(frame))
+        components.extend((outputs["forces"].numpy() - frame.labels["forces"]).ravel())
+    for values, row, suffix in (
+        (errors, found["energy"], ""),
+        (per_atom, found["energy"], "_per_atom"),
+        (components, found["forces"], ""),
+    ):
+        assert row[f"mae{suffix}"] == pytest.approx(np.mean(np.abs(values)), rel=1e-10)
+        assert row[f"rmse{suffix}"] == pytest.approx(np.sqrt(np.mean(np.square(values))), rel=1e-10)
+    assert "stress" not in found
+    one_by_one = [samples.batch(np.array([i])) for i in range(len(frames))]
+    again = evaluate(model, one_by_one, ["energy", "forces"])
+    assert again["forces"]["rmse"] == pytest.approx(found["forces"]["rmse"], rel=1e-12)
+    terms = loss_terms(plan)
+    expected = np.mean(np.square(per_atom)) + 10.0 * np.mean(np.square(components))
+    assert weighted_loss(terms, found) == pytest.approx(expected, rel=1e-10)
+
+
+@settings(max_examples=40, deadline=None)
+@given(count=st.integers(1, 40), batch=st.integers(1, 50), seed=st.integers(0, 5), start=st.integers(0, 60))
+def test_stream_sees_every_sample_equally_often(count: int, batch: int, seed: int, start: int) -> None:
+    samples = samples_of(pendulum(count), CPU, "train")
+    stream = TrainingStream(samples, batch, seed, start=lambda: start)
+    size = min(batch, count)
+    steps = [stream.order(step) for step in range(count)]  # `size` whole passes
+    assert all(len(order) == size for order in steps)
+    assert np.all(np.bincount(np.concatenate(steps)) == size)
+    assert stream.epochs(stream.steps(3)) >= 3 > stream.epochs(stream.steps(3) - 1)
+    first = next(iter(stream))
+    expected = stream.order(start) if size < count else np.arange(count)
+    assert first.samples == tuple(expected.tolist())
+
+
+def test_schedules() -> None:
+    assert Schedule("constant", 10).factor(7) == 1.0
+    cosine = Schedule("cosine", 100)
+    assert cosine.factor(0) == 1.0
+    assert cosine.factor(50) == pytest.approx(0.5)
+    assert cosine.factor(100) == pytest.approx(0.0, abs=1e-15)
+    before = cosine.factor(40)
+    cosine.replan(40, 60)
+    assert cosine.factor(40) == before
+    assert cosine.factor(50) == pytest.approx(0.5 * (1 + math.cos(math.pi * 0.7)))
+    assert cosine.factor(60) == pytest.approx(0.0, abs=1e-15)
+    plateau = Schedule("plateau", 100)
+    for loss in [1.0] + [2.0] * PLATEAU_PATIENCE:
+        plateau.observe(loss)
+    assert plateau.factor(0) == 1.0
+    plateau.observe(2.0)
+    assert plateau.factor(0) == 0.5
+    twin = Schedule("plateau", 1)
+    twin.load_state_dict(plateau.state_dict())
+    assert twin == plateau
+
+
+def test_weight_decay_acts_on_matrices_and_on_every_breaking_weight() -> None:
+    named = {
+        "steps.A.weight": torch.nn.Parameter(torch.ones(2, 2)),
+        "steps.A.breaking": torch.nn.Parameter(torch.ones(3)),
+        "steps.A.bias": torch.nn.Parameter(torch.ones(2)),
+        "steps.M.bias": torch.nn.Parameter(torch.ones(1, 2)),
+        "steps.T.scale": torch.nn.Parameter(torch.ones(3)),
+    }
+    decayed, free = parameter_groups(named.items())
+    assert [id(p) for p in decayed] == [id(named["steps.A.weight"]), id(named["steps.A.breaking"])]
+    assert len(free) == 3
+    relaxed = build_module(mace_plan(channels=2, lmax=1, correlation=2, layers=1, mode=("relaxed", 0.1)))
+    breaking = {id(p) for name, p in relaxed.named_parameters() if name.endswith(".breaking")}
+    assert breaking
+    assert breaking <= {id(p) for p in parameter_groups(relaxed.named_parameters())[0]}
+
+
+def test_average_follows_its_formula() -> None:
+    weight = torch.nn.Parameter(torch.tensor([1.0, -2.0], dtype=torch.float64))
+    average = Average([weight], decay=0.9)
+    expected = weight.detach().clone()
+    rng = torch.Generator().manual_seed(0)
+    for n in range(200):
+        with torch.no_grad():
+            weight.add_(torch.randn(2, generator=rng, dtype=torch.float64))
+        average.update()
+        d = min(0.9, (1 + n) / (10 + n))
+        expected = d * expected + (1 - d) * weight.detach()
+    raw = weight.detach().clone()
+    with average.applied():
+        torch.testing.assert_close(weight.detach(), expected, rtol=1e-12, atol=1e-12)
+    assert torch.equal(weight, raw)
+
+
+def test_the_alarm_names_the_frames() -> None:
+    samples = samples_of(pendulum(30), CPU, "train")
+    watch = LossWatch(("loss", "forces"), lambda i: f"a.xyz:{i}", CPU)
+    watch.add(0, torch.tensor([1.0, 2.0]), samples.batch(np.arange(3)))
+    watch.add(1, torch.tensor([3.0, 2.0]), samples.batch(np.arange(3)))
+    with pytest.raises(
+        TrainingError, match=r"step 3: the loss of `forces` is inf; its batch is a\.xyz:4, a\.xyz:9\n"
+    ):
+        watch.add(2, torch.tensor([1.0, math.inf]), samples.batch(np.array([4, 9])))
+    assert watch.means() == {"loss": 2.0, "forces": 2.0}
+    with pytest.raises(TrainingError, match=r"a\.xyz:7 and 22 more"):
+        watch.add(3, torch.tensor([math.nan, 1.0]), samples.batch(np.arange(30)))
+
+
+def test_run_directories_are_never_shared(tmp_path: Path) -> None:
+    assert new_run_directory(tmp_path, "my model/x") == tmp_path / "my-model-x" / "1"
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda _: new_run_directory(tmp_path, "a"), range(40)))
+    assert sorted(int(p.name) for p in made) == list(range(1, 41))
+
+
+# --- whole runs --------------------------------------------------------------------------------------------------
+
+
+def run(plan: Plan, directory: Path, **options: Any) -> Any:
+    return train(plan, directory=directory, device="cpu", progress=False, **options)
+
+
+def test_training_is_the_bare_loop(tmp_path: Path) -> None:
+    """Every part of a run at once, against twenty lines of plain torch with the same seed."""
+    plan = small_mace(
+        epochs=4, batch=3, ema=0.9, schedule="cosine", clip=0.5, optimizer="adamw", weight_decay=0.1
+    )
+    frames = morse_frames(plan, 8)
+    result = run(plan, tmp_path / "run", sets={"train": frames})
+
+    model = build_module(plan, seed=1, dtype=torch.float64)
+    model.set_statistics(compute_statistics(plan, frames))
+    decayed, free = parameter_groups(model.named_parameters())
+    optimizer = torch.optim.AdamW(
+        [{"params": decayed, "weight_decay": 0.1}, {"params": free, "weight_decay": 0.0}]
+    )
+    samples = samples_of(frames, CPU, "train")
+    stream = TrainingStream(samples, 3, 1, start=lambda: 0)
+    total = math.ceil(4 * 8 / 3)
+    average = weights_of(model)
+    for step in range(total):
+        for group in optimizer.param_groups:
+            group["lr"] = 0.01 * 0.5 * (1 + math.cos(math.pi * step / total))
+        batch = samples.batch(stream.order(step))
+        outputs = model(batch.inputs, create_graph=True)
+        energy = ((batch.labels["energy"] - outputs["energy"]) / 4).square().mean()
+        loss = energy + 10.0 * (batch.labels["forces"] - outputs["forces"]).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 0.5)
+        optimizer.step()
+        decay = min(0.9, (1 + step) / (10 + step))
+        average = [decay * a + (1 - decay) * w for a, w in zip(average, weights_of(model), strict=True)]
+    for found, expected in zip(weights_of(result.model), average, strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
+    assert result.history[-1]["step"] == total
+
+
+def test_four_frames_are_learned_by_heart(tmp_path: Path) -> None:
+    loss = {name: {"weight": 1.0, "per_atom": name == "energy"} for name in ("energy", "forces")}
+    plan = small_mace(epochs=150, batch=4, learning_rate=0.05, schedule="cosine", loss=loss)
+    frames = morse_frames(plan, 4)
+    result = run(plan, tmp_path / "run", sets={"train": frames})
+    untrained = build_module(plan, seed=1, dtype=torch.float64)
+    untrained.set_statistics(compute_statistics(plan, frames))
+    start = evaluate(untrained, evaluation_batches(samples_of(frames, CPU, "t"), 4), ["forces"])
+    assert result.metrics["train"]["forces"]["rmse"] < 0.1 * start["forces"]["rmse"]
+    assert result.metrics["train"]["energy"]["mae_per_atom"] < 0.01
+    losses = [row["loss"] for row in result.history]
+    assert losses[-1] < 0.01 * losses[0]
+
+
+def test_float32_trains_too(tmp_path: Path) -> None:
+    plan = small_mace(epochs=3, precision="float32", ema=0.9, optimizer="amsgrad")
+    result = run(
+        plan, tmp_path / "run", sets={"train": morse_frames(plan, 6), "validation": morse_frames(plan, 3, 5)}
+    )
+    assert result.model.dtype == torch.float32
+    assert load_artifact(result.artifact).manifest["dtype"] == "float32"
+    assert result.history[-1]["loss"] < result.history[0]["loss"]
+
+
+def test_the_pendulum_field_is_learned(tmp_path: Path) -> None:
+    plan = changed(mlp_plan(), epochs=200, batch=100, schedule="cosine", precision="float32", clip=None)
+    sets = {"train": pendulum(300), "validation": pendulum(100, 1), "test": pendulum(200, 2)}
+    result = run(plan, tmp_path / "run", sets=sets)
+    assert result.metrics["test"]["derivatives"]["rmse"] < 0.04  # the field itself has RMS 0.8
+    assert set(result.metrics) == {"train", "validation", "test"}
+
+
+def test_a_seed_gives_the_same_file(tmp_path: Path) -> None:
+    plan = small_mace(epochs=2, batch=2)
+    sets = {"train": morse_frames(plan, 5), "validation": morse_frames(plan, 2, 3)}
+    torch.manual_seed(123)
+    first = run(plan, tmp_path / "1", sets=sets)
+    torch.manual_seed(456)
+    random_state = torch.get_rng_state()
+    second = run(plan, tmp_path / "2", sets=sets)
+    third = run(plan, tmp_path / "3", sets=sets, seed=2)
+    assert torch.equal(torch.get_rng_state(), random_state)
+    assert first.artifact.read_bytes() == second.artifact.read_bytes()
+    assert not same(weights_of(first.model), weights_of(third.model))
+
+
+def test_the_best_validated_average_is_the_final_model(tmp_path: Path) -> None:
+    # a rate far too high at the end of a run that was good before
+    plan = changed(hnn_plan(), epochs=60, batch=10, learning_rate=0.05, ema=0.9)
+    result = run(plan, tmp_path / "run", sets={"train": pendulum(40), "validation": pendulum(40, 1)})
+    losses = [row["validation_loss"] for row in result.history]
+    final = result.metrics["validation"]["derivatives"]["rmse"] ** 2
+    assert final == pytest.approx(min(losses), rel=1e-9)
+    saved = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert saved["best"]["validation_loss"] == min(losses)
+    assert saved["best"]["step"] == result.history[int(np.argmin(losses))]["step"]
+
+
+def test_patience_ends_a_run(tmp_path: Path) -> None:
+    plan = changed(hnn_plan(), epochs=400, batch=40, learning_rate=0.0, patience=5)
+    result = run(plan, tmp_path / "run", sets={"train": pendulum(40), "validation": pendulum(40, 1)})
+    assert len(result.history) == 6
+    assert result.artifact is not None
+
+
+def test_many_epochs_share_a_row(tmp_path: Path) -> None:
+    plan = changed(mlp_plan(hidden=(4,)), epochs=1100, batch=8)
+    result = run(plan, tmp_path / "run", sets={"train": pendulum(8)})
+    assert len(result.history) == 500
+    assert result.history[-1]["epoch"] == 1100
+
+
+def interrupted_at(step: int, monkeypatch: pytest.MonkeyPatch, signum: int = signal.SIGINT) -> None:
+    """Send this process a signal when the batch of `step` is made."""
+    order = TrainingStream.order
+
+    def order_and_interrupt(self: TrainingStream, at: int) -> np.ndarray:
+        if at == step:
+            os.kill(os.getpid(), signum)
+        return order(self, at)
+
+    monkeypatch.setattr(TrainingStream, "order", order_and_interrupt)
+
+
+@pytest.mark.parametrize("step", [8, 9, 12])  # 4 steps an epoch; batches are made one step ahead
+def test_an_interrupted_run_resumes_bit_for_bit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    plan = small_mace(epochs=5, batch=2, ema=0.95, schedule="plateau", optimizer="amsgrad")
+    sets = {"train": morse_frames(plan, 8), "validation": morse_frames(plan, 3, 1)}
+    whole = run(plan, tmp_path / "whole", sets=sets)
+    with monkeypatch.context() as patch:
+        interrupted_at(step, patch)
+        part = run(plan, tmp_path / "part", sets=sets)
+    assert part.interrupted
+    assert part.artifact is None
+    assert 0 < len(part.history) < 5
+    resumed = run(plan, tmp_path / "part", sets=sets, resume=True)
+    assert not resumed.interrupted
+    assert same(weights_of(whole.model), weights_of(resumed.model))
+    assert resumed.artifact.read_bytes() == whole.artifact.read_bytes()
+    for a, b in zip(whole.history, resumed.history, strict=True):
+        assert {k: v for k, v in a.items() if k != "seconds"} == {
+            k: v for k, v in b.items() if k != "seconds"
+        }
+    again = run(plan, tmp_path / "part", sets=sets, resume=True)  # a finished run only measures itself again
+    assert again.artifact.read_bytes() == whole.artifact.read_bytes()
+
+
+def test_a_polite_kill_leaves_a_resumable_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = changed(hnn_plan(), epochs=6, batch=10)
+    sets = {"train": pendulum(40), "validation": pendulum(10, 1)}
+    whole = run(plan, tmp_path / "whole", sets=sets)
+    with monkeypatch.context() as patch:
+        interrupted_at(7, patch, signal.SIGTERM)
+        assert run(plan, tmp_path / "part", sets=sets).interrupted
+    resumed = run(plan, tmp_path / "part", sets=sets, resume=True)
+    assert same(weights_of(whole.model), weights_of(resumed.model))
+
+
+def test_a_run_in_a_thread_leaves_signals_alone(tmp_path: Path) -> None:
+    plan = changed(hnn_plan(), epochs=1, batch=10)
+    before = signal.getsignal(signal.SIGINT)
+    results: list[Any] = []
+    thread = threading.Thread(
+        target=lambda: results.append(run(plan, tmp_path / "r", sets={"train": pendulum(10)}))
+    )
+    thread.start()
+    thread.join()
+    assert results[0].artifact.exists()
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_folders_are_never_overwritten(tmp_path: Path) -> None:
+    plan = changed(hnn_plan(), epochs=1)
+    sets = {"train": pendulum(10)}
+    run(plan, tmp_path / "run", sets=sets)
+    with pytest.raises(TrainingError, match="already holds a run"):
+        run(plan, tmp_path / "run", sets=sets)
+    with pytest.raises(TrainingError, match="another spec"):
+        run(changed(plan, epochs=2), tmp_path / "run", sets=sets, resume=True)
+    with pytest.raises(TrainingError, match="no run that could be resumed"):
+        run(plan, tmp_path / "other", sets=sets, resume=True)
+    (tmp_path / "run" / "last.ckpt").write_bytes(b"nonsense")
+    with pytest.raises(TrainingError, match=r"last\.ckpt cannot be read"):
+        run(plan, tmp_path / "run", sets=sets, resume=True)
+
+
+def test_nan_labels_stop_the_run_and_are_named(tmp_path: Path) -> None:
+    plan = small_mace(epochs=2, batch=2)
+    frames = morse_frames(plan, 6)
+    frames[3].labels["forces"][0, 0] = math.nan
+    with pytest.raises(TrainingError, match=r"the loss of `forces` is nan; its batch is .*morse\.xyz:3"):
+        run(plan, tmp_path / "run", sets={"train": frames})
+    good = morse_frames(plan, 6)
+    with pytest.raises(TrainingError, match="validation loss is nan"):
+        run(plan, tmp_path / "2", sets={"train": good, "validation": frames})
+
+
+def test_sets_must_fit_the_loss(tmp_path: Path) -> None:
+    plan = small_mace()
+    frames = morse_frames(plan, 2)
+    with pytest.raises(TrainingError, match="no set `train`"):
+        run(plan, tmp_path / "1", sets={"validation": frames})
+    with pytest.raises(TrainingError, match="`train` is empty"):
+        run(plan, tmp_path / "2", sets={"train": []})
+    only_energy = [
+        frame_from_atoms(frame.to_atoms(), plan, source="x", labels={"energy": frame.labels["energy"]})
+        for frame in frames
+    ]
+    with pytest.raises(TrainingError, match=r"(?s)`forces`, but the training set.*for: energy"):
+        run(plan, tmp_path / "3", sets={"train": only_energy})
+
+
+def test_a_budget_is_kept_and_the_cosine_ends_in_it(tmp_path: Path) -> None:
+    plan = changed(hnn_plan(), epochs=3, batch=50, schedule="cosine")
+    sets = {"train": pendulum(500), "validation": pendulum(100, 1)}
+    result = run(plan, tmp_path / "run", sets=sets, minutes=3 / 60)
+    assert 1.5 < result.seconds < 3.6
+    assert result.history[-1]["epoch"] > 10
+    assert result.history[-1]["rate"] < 0.01 * result.history[0]["rate"]
+
+
+def test_a_budget_shorter_than_an_epoch(tmp_path: Path) -> None:
+    plan = small_mace(batch=1, schedule="cosine")
+    frames = morse_frames(plan, 10) * 100
+    result = run(plan, tmp_path / "run", sets={"train": frames, "validation": frames[:5]}, minutes=2 / 60)
+    assert result.seconds < 3.0
+    assert result.history[-1]["epoch"] < 1
+    assert len(result.history) >= 2
+    assert result.metrics["train"]
+
+
+def test_an_artifact_trains_further(tmp_path: Path) -> None:
+    plan = changed(hnn_plan(), epochs=5, batch=20)
+    sets = {"train": pendulum(60), "validation": pendulum(20, 1)}
+    first = run(plan, tmp_path / "1", sets=sets, spec_text="equic: 1\n")
+    loaded = load_artifact(first.artifact)
+    assert loaded.spec_text == "equic: 1\n"
+    assert loaded.manifest["training"]["metrics"] == first.metrics
+    second = run(loaded.plan, tmp_path / "2", sets=sets, model=loaded.model)
+    assert second.history[0]["validation_loss"] < first.history[0]["validation_loss"]
+    assert (
+        second.metrics["validation"]["derivatives"]["rmse"]
+        < first.metrics["validation"]["derivatives"]["rmse"]
+    )
+
+
+def test_an_observer_sees_every_row_and_may_end_the_run(tmp_path: Path) -> None:
+    class Enough(Exception):
+        pass
+
+    seen: list[dict[str, Any]] = []
+
+    def observe(row: dict[str, Any]) -> None:
+        seen.append(row)
+        if len(seen) == 3:
+            raise Enough
+
+    plan = changed(hnn_plan(), epochs=10, batch=20)
+    with pytest.raises(Enough):
+        run(
+            plan,
+            tmp_path / "run",
+            sets={"train": pendulum(40), "validation": pendulum(20, 1)},
+            observer=observe,
+        )
+    assert [row["epoch"] for row in seen] == [1, 2, 3]
+    assert {"loss", "loss_derivatives", "validation_loss", "validation_derivatives_rmse", "rate"} <= seen[
+        0
+    ].keys()
+
+
+def test_what_a_run_prints_and_writes(tmp_path: Path) -> None:
+    plan = small_mace(epochs=60, batch=4)
+    text = io.StringIO()
+    frames = morse_frames(plan, 4)
+    result = train(
+        plan,
+        directory=tmp_path / "run",
+        device="cpu",
+        sets={"train": frames, "validation": frames},
+        console=Console(file=text, width=120),
+    )
+    lines = text.getvalue().splitlines()
+    assert len(lines) < 40
+    assert "validation RMSE" in lines[0] or "validation RMSE" in lines[1]
+    assert "meV/atom" in text.getvalue()
+    assert str(tmp_path / "run") in lines[-1]
+    assert "\x1b" not in text.getvalue()
+    with open(tmp_path / "run" / "history.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == len(result.history) == 60
+    assert float(rows[-1]["validation_forces_rmse"]) == result.history[-1]["validation_forces_rmse"]
+    assert sorted(p.name for p in (tmp_path / "run").iterdir()) == [
+        "history.csv",
+        "last.ckpt",
+        "metrics.json",
+        "model.equic",
+        "plan.json",
+        "run.json",
+    ]
