@@ -1,0 +1,150 @@
+"""The benchmarks: their format, their resuming, and a reduced run of each."""
+
+import importlib
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
+TOP = {"benchmark", "commit", "date", "quick", "hardware", "versions", "rows"}
+HARDWARE = {"cpu", "cores", "gpu", "memory"}
+ROW = {
+    "name", "value", "unit", "better", "reference", "source", "ratio", "floor", "aim", "holds", "seeds", "spread",
+    "threads", "dtype",
+}  # fmt: skip
+
+
+@pytest.fixture
+def load(monkeypatch):
+    """A script of the folder as a module; scripts find `common` beside themselves."""
+    monkeypatch.syspath_prepend(str(FOLDER))
+    return importlib.import_module
+
+
+@pytest.fixture
+def threads():
+    import torch
+
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def check_format(data):
+    assert set(data) == TOP
+    assert set(data["hardware"]) == HARDWARE
+    assert {"python", "torch", "equic"} <= set(data["versions"])
+    assert data["rows"]
+    for row in data["rows"]:
+        assert set(row) == ROW
+        assert math.isfinite(row["value"])
+        assert row["better"] in ("lower", "higher")
+    keys = [(row["name"], row["threads"], row["dtype"]) for row in data["rows"]]
+    assert len(set(keys)) == len(keys)
+
+
+@pytest.mark.usefixtures("threads")
+def test_step_time_runs_quickly_and_writes_the_format(load, tmp_path, capsys):
+    file = tmp_path / "results" / "step_time.json"
+    step_time = load("step_time")
+    assert step_time.main(["--quick", "--only", "16x0e", "--repeats", "3", "--json", str(file)]) == 0
+    data = json.loads(file.read_text())
+    check_format(data)
+    assert data["quick"]
+    assert [row["name"].split(",")[0] for row in data["rows"]] == ["energy+forces", "training step"] * 2
+    inference, training = (row["value"] for row in data["rows"][:2])
+    assert 0.1 < inference < training
+    assert "acac10 (float32, 1 thread)" in capsys.readouterr().out
+
+
+def test_step_time_measures_the_systems_of_the_field(load):
+    from equic.runtime.neighbors import model_inputs
+    from equic.runtime.testing.plans import mace_plan
+
+    step_time = load("step_time")
+    sizes = {}
+    for system, species in (("acac10", ("H", "C", "O")), ("si216", ("Si",))):
+        plan = mace_plan(species=species, cutoff=step_time.CUTOFF)
+        inputs = model_inputs(step_time.structures(system), plan)
+        sizes[system] = (len(inputs["positions"]), inputs["edges"].shape[1])
+    assert sizes == {"acac10": (150, 1794), "si216": (216, 6048)}
+    full = list(step_time.cases(quick=False))
+    assert {case.channels for case in full} == {16, 64}
+    assert {case.lmax for case in full} == {2, 3}
+    assert {case.dtype for case in full} == {"float32", "float64"}
+
+
+def test_both_steps_give_what_they_are_named_for(load):
+    step_time = load("step_time")
+    case = step_time.Case("acac10", 4, 1, "float64", 1)
+    steps = step_time.steps_of(case)
+    loss = steps["training step"]()
+    assert loss.requires_grad
+    assert math.isfinite(loss.item())
+    assert {"energy", "forces"} <= set(steps["energy+forces"]())
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "common"))
+def test_every_benchmark_has_the_common_command_line(load, name, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        load(name).main(["--help"])
+    assert stopped.value.code == 0
+    text = capsys.readouterr().out
+    assert "--quick" in text
+    assert "--json" in text
+
+
+def test_rows_know_whether_they_hold(load):
+    row = load("common").Row
+    assert row("a", 1.0, "ms", "lower").holds is None
+    assert row("a", 1.0, "ms", "lower", floor=2.0).holds
+    assert row("a", 3.0, "atoms/s", "higher", floor=2.0).holds
+    assert not row("a", 3.0, "ms", "lower", floor=2.0).holds
+    against = row("a", 3.0, "ms", "lower", reference=9.0, source="peer", ratio=3.0, floor=2.0, aim=5.0)
+    assert against.holds
+    assert row.from_json(json.loads(json.dumps(against.to_json()))) == against
+
+
+def test_a_stopped_run_goes_on_where_it_was_but_not_with_other_code(load, tmp_path, monkeypatch):
+    common = load("common")
+    monkeypatch.setattr(common, "commit", lambda: "abc")
+    file = tmp_path / "x.json"
+    measured, stops = [], [KeyboardInterrupt]
+
+    def group(name):
+        def measure():
+            measured.append(name)
+            if name == "third" and stops:
+                raise stops.pop()
+            return [common.Row(name, 1.0, "ms", "lower", threads=1)]
+
+        return common.Measurement(keys=((name, 1, None),), measure=measure)
+
+    groups = [group(name) for name in ("first", "second", "third")]
+    options = common.parser("x").parse_args(["--json", str(file)])
+    with pytest.raises(KeyboardInterrupt):
+        common.run("x", groups, options)
+    data = common.run("x", groups, options)
+    assert measured == ["first", "second", "third", "third"]
+    assert [row["name"] for row in data["rows"]] == ["first", "second", "third"]
+    assert json.loads(file.read_text()) == data
+    check_format(data)
+    for other in ("abd", "abc+", "abc+"):  # `+`: files differ from the commit, so nothing is reused
+        monkeypatch.setattr(common, "commit", lambda other=other: other)
+        measured.clear()
+        common.run("x", groups, options)
+        assert measured == ["first", "second", "third"]
+
+
+def test_paired_ratios_cancel_what_slows_both(load):
+    common = load("common")
+    ours, theirs = [1.0, 2.0, 10.0, 1.0], [3.0, 6.0, 30.0, 3.0]
+    assert common.paired_ratio(ours, theirs) == (3.0, 0.0)
+    calls = []
+    seconds = common.interleaved(
+        {"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, 3, warmup=1
+    )
+    assert calls == ["a", "b"] * 4
+    assert {name: len(samples) for name, samples in seconds.items()} == {"a": 3, "b": 3}
