@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .errors import DataError
+from .errors import ArtifactError, DataError
 from .layers.base import Layer
 from .plan import Plan, Step
 
@@ -56,10 +56,14 @@ class Model(nn.Module):
         super().__init__()
         self.plan = plan
         self.statistics = Statistics(plan.statistics, len(plan.system.get("species", ())))
-        self.steps = nn.ModuleDict({module_name(name): layer for name, layer in layers.items()})
+        self._module_names = {name: module_name(name) for name in layers}
+        if len(set(self._module_names.values())) < len(layers):
+            raise ArtifactError("two steps have names that differ only in special characters")
+        self.steps = nn.ModuleDict({self._module_names[name]: layer for name, layer in layers.items()})
         self._differentiates = any(step.layer in DIFFERENTIATING for step in plan.steps)
         self._strains = any(step.layer == "grad" and step.params["wrt"] == "strain" for step in plan.steps)
         self._outputs = _outputs(plan)
+        self._schedules: dict[tuple[str, ...], list[tuple[Step, list[str]]]] = {}
 
     @property
     def dtype(self) -> torch.dtype:
@@ -68,7 +72,7 @@ class Model(nn.Module):
 
     def layer(self, step: str) -> Layer:
         """The module of one step."""
-        layer = self.steps[module_name(step)]
+        layer = self.steps[self._module_names[step]]
         assert isinstance(layer, Layer)
         return layer
 
@@ -118,12 +122,23 @@ class Model(nn.Module):
             for context in self._grad_contexts(create_graph):
                 stack.enter_context(context)
             run = _Run(self, inputs, create_graph)
-            last_use = _last_uses(self.plan.steps, wanted)
-            for step in self.plan.steps[: max(self._position(name) for name in wanted) + 1]:
+            for step, unread in self._schedule(wanted):
                 run.values[step.name] = run.evaluate(step)
-                for name in last_use.get(step.name, ()):
+                for name in unread:
                     del run.values[name]
             return {name: run.values[name] for name in wanted}
+
+    def _schedule(self, wanted: tuple[str, ...]) -> list[tuple[Step, list[str]]]:
+        """The steps up to the last wanted one, each with the values that nobody reads after it."""
+        if wanted not in self._schedules:
+            names = [step.name for step in self.plan.steps]
+            steps = self.plan.steps[: max(names.index(name) for name in wanted) + 1]
+            last = {name: step.name for step in steps for name in (step.name, *step.inputs)}
+            self._schedules[wanted] = [
+                (step, [name for name, at in last.items() if at == step.name and name not in wanted])
+                for step in steps
+            ]
+        return self._schedules[wanted]
 
     def _grad_contexts(self, create_graph: bool) -> list[AbstractContextManager[Any]]:
         if self._differentiates:
@@ -131,9 +146,6 @@ class Model(nn.Module):
             inference = [torch.inference_mode(False)] if torch.is_inference_mode_enabled() else []
             return [*inference, torch.enable_grad()]
         return [] if create_graph else [torch.no_grad()]
-
-    def _position(self, name: str) -> int:
-        return next(i for i, step in enumerate(self.plan.steps) if step.name == name)
 
 
 class _Run:
@@ -223,17 +235,3 @@ def _outputs(plan: Plan) -> dict[str, str]:
         if step.layer == "poisson":
             outputs.setdefault("hamiltonian", step.inputs[0])
     return outputs
-
-
-def _last_uses(steps: tuple[Step, ...], wanted: tuple[str, ...]) -> dict[str, list[str]]:
-    """For each step, the values that nobody reads after it."""
-    last: dict[str, str] = {}
-    for step in steps:
-        last[step.name] = step.name
-        for name in step.inputs:
-            last[name] = step.name
-    uses: dict[str, list[str]] = {}
-    for name, step_name in last.items():
-        if name not in wanted:
-            uses.setdefault(step_name, []).append(name)
-    return uses

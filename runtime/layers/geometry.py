@@ -82,11 +82,10 @@ class Radial(Layer):
         x = r / self.cutoff
         power = x**p
         polynomial = 1.0 - power * ((p + 1) * (p + 2) / 2 - p * (p + 2) * x + (p * (p + 1) / 2) * x * x)
+        envelope = polynomial * (x < 1.0) * math.sqrt(2.0 / self.cutoff)
         # at r = 0 the quotient is replaced by its limit, so that no gradient divides by 0
-        apart = r > 0
-        inverse = torch.where(apart, 1.0 / torch.where(apart, r, 1.0), 0.0)
-        envelope = torch.where(x < 1.0, polynomial, 0.0) * math.sqrt(2.0 / self.cutoff)
-        waves = torch.sin(r * frequencies) * inverse + torch.where(apart, 0.0, 1.0) * frequencies
+        zero = (r == 0.0).to(r.dtype)
+        waves = torch.sin(r * frequencies) / (r + zero) + zero * frequencies
         return waves * envelope
 
 
@@ -96,7 +95,7 @@ class SphericalHarmonics(Layer):
         Y_(l,m)(v / |v|),  l = 0..lmax;  mean square over the sphere 1, so |Y_l|^2 = 2l + 1
 
     Each Y_l is a polynomial of degree l; monomials are built one degree from the other. At v = 0, where
-    there is no direction, Y_l = 0 for l > 0, with gradient 0.
+    there is no direction, Y_l = 0 for l > 0, and gradients stay finite.
 
     Shapes:    v [edge, 3] -> Y [edge, (lmax + 1)^2], blocks 1x0e+1x1o+1x2e+...
     Units:     dimensionless
@@ -117,10 +116,10 @@ class SphericalHarmonics(Layer):
             self.register_buffer(f"axis{l}", torch.tensor([n[-1] for n in names]), persistent=False)
 
     def forward(self, v: Tensor) -> Tensor:
-        apart = safe_norm(v)
-        inverse = torch.where(apart > 0, 1.0 / torch.where(apart > 0, apart, 1.0), 0.0)
+        squared = (v * v).sum(-1, keepdim=True)
+        unit = v * torch.rsqrt(squared + (squared == 0.0))
         # components first: gathers then copy whole rows
-        direction = (v * inverse).transpose(0, 1).contiguous()
+        direction = unit.transpose(0, 1).contiguous()
         parts, power = [torch.ones_like(direction[:1])], direction
         for l in range(1, self.lmax + 1):
             if l > 1:
@@ -133,5 +132,5 @@ class SphericalHarmonics(Layer):
 def safe_norm(v: Tensor, dim: int = -1) -> Tensor:
     """|v| along an axis, which is kept; its gradient is 0 where v is."""
     squared = (v * v).sum(dim, keepdim=True)
-    apart = squared > 0
-    return torch.where(apart, torch.where(apart, squared, 1.0).sqrt(), 0.0)
+    zero = (squared == 0.0).to(squared.dtype)
+    return (squared + zero).sqrt() - zero

@@ -50,7 +50,7 @@ class SumEdges(Layer):
 
     def forward(self, x: Tensor, edges: Tensor, species: Tensor, average_neighbors: Tensor) -> Tensor:
         y = x.new_zeros((species.shape[0], *x.shape[1:])).index_add(0, edges[1], x)
-        return y / average_neighbors.to(y.dtype) if self.average else y
+        return y * average_neighbors.reciprocal().to(y.dtype) if self.average else y
 
 
 class SumSystem(Layer):

@@ -121,18 +121,17 @@ class Linear(Layer):
 
     def forward(self, x: Tensor, species: Tensor | None = None) -> Tensor:
         pick = None if species is None else self._one_hot(species, x.dtype)
+        # split, not sliced: the gradient of a slice is a whole tensor of zeros around it
+        pieces = dict(zip(self.source, x.split([block.dim for block in self.source], dim=-1), strict=True))
+        weights = self.weight.split([kind.fan_in * kind.fan_out for kind in self.kinds], dim=-1)
         parts: dict[Block, Tensor] = {}
-        at = 0
-        for kind in self.kinds:
-            count = kind.fan_in * kind.fan_out
-            matrix = self.weight[..., at : at + count].unflatten(-1, (kind.fan_in, kind.fan_out))
-            matrix = matrix * (1.0 / math.sqrt(kind.fan_in))
-            at += count
-            _put(parts, kind, self._apply_matrix(_collect(x, kind), matrix, species, pick))
+        for kind, weight in zip(self.kinds, weights, strict=True):
+            matrix = weight.unflatten(-1, (kind.fan_in, kind.fan_out)) * (1.0 / math.sqrt(kind.fan_in))
+            _put(parts, kind, self._apply_matrix(_collect(pieces, kind), matrix, species, pick))
         if self.breaking is not None:
             for number, (kind, scale) in enumerate(self.corrections):
                 matrix = self._coefficients(self.breaking, number) * scale
-                _put(parts, kind, self._apply_matrix(_collect(x, kind), matrix, species, pick))
+                _put(parts, kind, self._apply_matrix(_collect(pieces, kind), matrix, species, pick))
         y = self._assemble(x, parts)
         if self.breaking is not None:
             free = (self.breaking * self.scales.value).transpose(-1, -2)
@@ -218,9 +217,9 @@ def _kind(source: Irreps, out: Irreps, a: tuple[int, int], b: tuple[int, int]) -
     return _Kind(b, sources, targets, fan_in, sum(block.mul for block in targets), commutant)
 
 
-def _collect(x: Tensor, kind: _Kind) -> Tensor:
+def _collect(pieces: dict[Block, Tensor], kind: _Kind) -> Tensor:
     """The channels of one irrep, [*, m, fan_in]; for planes also turned by a quarter, J x = (-x_1, x_0)."""
-    parts = [x[..., block.slice].unflatten(-1, (block.size, block.mul)) for block in kind.sources]
+    parts = [pieces[block].unflatten(-1, (block.size, block.mul)) for block in kind.sources]
     if kind.commutant == 2:
         parts += [torch.stack((-part[..., 1, :], part[..., 0, :]), dim=-2) for part in parts]
     return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
