@@ -310,6 +310,8 @@ class _Extractor:
         value = node.value
         if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
             return value, None
+        if isinstance(value, dict) and "search" in value:
+            return None  # reported as nested
         match = _NUMBER_AND_UNIT.fullmatch(value) if isinstance(value, str) else None
         if match is None:
             shown = clip(node.text) if node.text else write_flow(node)
@@ -340,7 +342,7 @@ def _middle(low: Number, high: Number, log: bool, step: Number | None, whole: bo
     if whole:
         middle = math.isqrt(int(low) * int(high)) if log else int(low) + (int(high) - int(low)) // 2
         return middle if step is None else int(low) + round((middle - low) / step) * int(step)
-    value = math.exp((math.log(low) + math.log(high)) / 2) if log else low + (high - low) / 2
+    value = math.exp((math.log(low) + math.log(high)) / 2) if log else low / 2 + high / 2
     if step is not None:
         value = low + round((value - low) / step) * step
     return min(max(float(f"{value:.6g}"), low), high)
