@@ -107,16 +107,46 @@ def load(path: PathLike, *, device: str = "auto", dtype: str | None = None) -> L
     return load_file(Path(path), device=device, dtype=dtype)
 
 
-def verify(path: PathLike, *, data: PathLike | None = None, device: str = "cpu") -> Certificate:
-    """Measure every claim of a file again."""
+def verify(
+    path: PathLike, *, data: PathLike | None = None, device: str = "cpu", write: bool = False
+) -> Certificate:
+    """Measure every claim of a file again; with `write`, store the certificate in the artifact.
+
+    Frames: those of `data`, else a few of the spec's test or validation set while its files are at hand, else
+    random ones.
+
+    Raises:
+        ArtifactError: the file is damaged, or an export was to be written to.
+    """
     from equic.runtime.certify import verify_file
 
-    frames = None
     if data is not None:
         import ase.io
 
         frames = ase.io.read(data, index=":")
-    return verify_file(Path(path), frames=frames, device=device)
+    else:
+        frames = _own_frames(Path(path))
+    certificate = verify_file(Path(path), frames=frames, device=device)
+    if write:
+        from equic.runtime.artifact import update_certificate
+
+        update_certificate(Path(path), certificate)
+    return certificate
+
+
+def _own_frames(path: Path, count: int = 6) -> list[Any] | None:
+    """A few frames of the file's own test or validation set, or None when its data is gone."""
+    from equic.runtime.data import load_sets
+    from equic.runtime.errors import DataError
+
+    plan = load(path, device="cpu").plan
+    if plan.kind != "atoms" or plan.data is None:
+        return None
+    try:
+        sets = load_sets(plan)
+    except (DataError, OSError):
+        return None
+    return list(sets.get("test") or sets.get("validation") or [])[:count] or None
 
 
 def export(artifact: PathLike, out: PathLike | None = None, *, dtype: str | None = None) -> Path:

@@ -171,15 +171,18 @@ def verify(
     file: FileArgument,
     data: Annotated[Path | None, typer.Option(help="frames to measure on (any format of ASE)")] = None,
     as_json: JsonOption = False,
+    write: Annotated[bool, typer.Option("--write", help="store the certificate in the artifact")] = False,
     device: DeviceOption = "cpu",
 ) -> None:
     """Measure every claim of a file again; exit 1 when one does not hold.
+
+    Without `--data` the test or validation frames of the spec are used while they are at hand, else random ones.
 
     Example: [bold]equic verify model.equic --data frames.xyz[/bold]
     """
     from . import api
 
-    certificate = api.verify(file, data=data, device=device)
+    certificate = api.verify(file, data=data, device=device, write=write)
     if as_json:
         print(json.dumps(certificate.to_json(), ensure_ascii=False, indent=1))
     else:
@@ -267,7 +270,39 @@ def md(
         trajectory=out,
         seed=seed,
     )
-    console.print(str(result))
+    if out is not None:
+        record = out.with_suffix(".md.json")
+        record.write_text(json.dumps(result.to_json()), encoding="utf-8")
+    console.print(_describe(result))
+
+
+def _describe(result) -> str:  # type: ignore[no-untyped-def]
+    """One sentence on a trajectory."""
+    spread = float(result.total.std()) / len(result.atoms)
+    text = f"{result.time[-1]:.3g} ps of {result.ensemble}, {result.temperature[-1]:.0f} K at the end"
+    if result.ensemble != "nve" or result.drift is None:
+        return text
+    slope, error = 1e3 * result.drift.slope, 1e3 * result.drift.standard_error
+    return (
+        f"{text}; total energy drifts by {slope:+.3g} ± {error:.2g} meV/atom/ps, "
+        f"and fluctuates by {1e3 * spread:.2g} meV/atom"
+    )
+
+
+@app.command()
+def report(
+    folders: Annotated[
+        list[Path], typer.Argument(help="runs, or folders that hold some", show_default=False)
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="the page to write")] = Path("report.html"),
+) -> None:
+    """Write one self-contained HTML page on runs, searches, exports and trajectories.
+
+    Example: [bold]equic report runs/ethanol/1 -o report.html[/bold]
+    """
+    from .reporting import report_on
+
+    console.print(f"wrote {report_on(folders, out)}")
 
 
 @app.command()

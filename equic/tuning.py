@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -167,11 +168,14 @@ def _fingerprint(done: Compilation) -> str:
 
 
 def _write_best(done: Compilation, result: TuningResult, path: Path) -> Path:
-    from equic.compiler.language.search import write_choices
+    from equic.compiler.language.rebase import rebase_paths
+    from equic.compiler.language.search_text import write_choices
 
     assert done.source is not None
     values = result.best_values
     if values is None:
         raise EquicError("no trial finished, so there is no best spec to write")
-    path.write_text(write_choices(done.source.text, done.source, done.spaces, values), encoding="utf-8")
+    text = write_choices(done.source.text, done.source, done.spaces, values)
+    text = rebase_paths(text, os.path.dirname(done.source.path) or ".", str(path.parent))
+    path.write_text(text, encoding="utf-8")
     return path

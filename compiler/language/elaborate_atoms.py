@@ -4,8 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..ir.ops import Act, Add, Embed, Gather, Length, Linear, Mlp, Power, Product, Radial, Reduce, Relative
-from ..ir.ops import ShiftScale, Sph
+from ..ir.ops import (
+    Act,
+    Add,
+    Embed,
+    Gather,
+    Length,
+    Linear,
+    Mlp,
+    Power,
+    Product,
+    Radial,
+    Reduce,
+    Relative,
+    ShiftScale,
+    Sph,
+)
 from ..ir.ops.product import product_paths
 from ..symmetry.irreps import Block as IrrepsBlock
 from ..symmetry.irreps import Irrep, Irreps, harmonics
@@ -50,7 +64,9 @@ def elaborate_atoms(model: AtomsModel, where: ModelSource, unit: str, report: Re
         match block:
             case MpBlock():
                 layer += 1
-                carried, irreps = _message_passing(graph, block, k, prefix, carried, irreps, basis, model, where)
+                carried, irreps = _message_passing(
+                    graph, block, k, prefix, carried, irreps, basis, model, where
+                )
             case ActBlock():
                 op = Act(of=carried, form=block.form, f=block.f)
                 carried, irreps = _activate(graph, prefix, op, irreps, where, k)
@@ -95,7 +111,9 @@ def _message_passing(
     pooled = graph.add(f"{prefix}.pooled", Reduce(of=messages, to="node", norm=block.message.reduce), message)
     value = graph.add(f"{prefix}.A", Linear(of=pooled, out=wanted), message)
     if block.mix == "species":
-        value = graph.add(f"{prefix}.mix", Linear(of=value, out=wanted, species="species"), where.span(k, "mix"))
+        value = graph.add(
+            f"{prefix}.mix", Linear(of=value, out=wanted, species="species"), where.span(k, "mix")
+        )
     if block.power is not None:
         op = Power(of=value, species="species", order=block.power.order, out=block.carry)
         value = graph.add(f"{prefix}.power", op, where.span(k, "power"))
@@ -112,7 +130,7 @@ def _message_passing(
 
 
 def _before(block: MpBlock) -> Irreps:
-    """What the layer must compute for its activation to give `carry`: a gate eats one scalar per gated irrep."""
+    """What the layer computes for its activation to give `carry`: a gate eats one scalar per gated irrep."""
     if isinstance(block.act, ActSpec) and block.act.form == "gate":
         gated = sum(one.mul for one in block.carry if not one.irrep.is_invariant)
         if gated:
@@ -132,7 +150,9 @@ def _activate(
     return value, Irreps(first + gated.blocks)
 
 
-def _read(graph: Builder, head: EnergyHead, prefix: str, carried: str, *, final: bool, where: ModelSource) -> str:
+def _read(
+    graph: Builder, head: EnergyHead, prefix: str, carried: str, *, final: bool, where: ModelSource
+) -> str:
     """One invariant per atom: a linear map, or a small network after the last layer."""
     span = where.anchor
     widths: Sequence[int] = head.last if final else ()

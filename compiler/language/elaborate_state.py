@@ -80,7 +80,9 @@ def _mlp(
     value = names[0]
     if len(names) > 1:
         value = graph.add(f"term{k + 1}.input", Concat(of=names), where.span(k))
-    op = Mlp(of=value, widths=block.hidden, out=out, activation=block.activation, bias=True, init="orthogonal")
+    op = Mlp(
+        of=value, widths=block.hidden, out=out, activation=block.activation, bias=True, init="orthogonal"
+    )
     return graph.add(f"term{k + 1}", op, where.span(k))
 
 
@@ -119,6 +121,8 @@ def _pairs(
     for a, b in combinations(names, 2):
         apart = graph.add(f"{a}-{b}", Difference(of=(a, b)), where.span(k))
         square = graph.add(f"|{a}-{b}|2", Inner(of=(apart, apart)), where.span(k))
-        op = Mlp(of=square, widths=block.hidden, out=1, activation=block.activation, bias=True, init="orthogonal")
+        op = Mlp(
+            of=square, widths=block.hidden, out=1, activation=block.activation, bias=True, init="orthogonal"
+        )
         terms.append(graph.add(f"{a}-{b}.energy", op, where.span(k)))
     return terms

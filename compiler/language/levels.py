@@ -9,7 +9,16 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from .blocks import AtomsBlock, AtomsModel, EnergyHead, Features, GraphModel, RepeatBlock, StateBlock, StateModel
+from .blocks import (
+    AtomsBlock,
+    AtomsModel,
+    EnergyHead,
+    Features,
+    GraphModel,
+    RepeatBlock,
+    StateBlock,
+    StateModel,
+)
 from .codes import Code
 from .diagnostics import Report
 from .presets import fill_preset, find_preset
@@ -25,8 +34,8 @@ Path = tuple[str | int, ...]
 class ModelSource:
     """A checked model with, for each block, the place in the spec that it came from.
 
-    `origins[k]` is the path of block k; None when a preset wrote it, and then `anchor` (the architecture's line) is
-    the place to show.
+    `origins[k]` is the path of block k; None when a preset wrote it, and then `anchor` (the line of the
+    architecture) is the place to show.
     """
 
     model: AtomsModel | StateModel | GraphModel
@@ -83,7 +92,9 @@ def _from_preset(spec: Spec, source: Source, report: Report) -> ModelSource | No
     except ValidationError as error:
         for one in error.errors():
             message = str(one["msg"]).removeprefix("Value error, ").split(" || ")[0]
-            report.error(Code.INVALID_VALUE, anchor, f"these parameters of `{preset.preset}` do not fit: {message}")
+            report.error(
+                Code.INVALID_VALUE, anchor, f"these parameters of `{preset.preset}` do not fit: {message}"
+            )
         return None
     return ModelSource(model, anchor, source, preset.preset, preset.cites, (None,) * len(blocks))
 

@@ -34,7 +34,7 @@ def load_preset(name: str) -> Preset:
     """
     text = resources.files("equic.specs.presets").joinpath(f"{name}.yaml").read_text(encoding="utf-8")
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    return Preset.model_validate(yaml.load(text, loader))  # noqa: S506 (a safe loader, and our own file)
+    return Preset.model_validate(yaml.load(text, loader))
 
 
 def find_preset(name: object, kind: str, source: Source, report: Report) -> Preset | None:
@@ -68,7 +68,7 @@ def find_preset(name: object, kind: str, source: Source, report: Report) -> Pres
 def fill_preset(
     preset: Preset, given: Mapping[str, object], conditions: frozenset[str], source: Source, report: Report
 ) -> dict[str, object] | None:
-    """The preset's model with every `${parameter}` replaced; blocks whose `when` does not hold are left out."""
+    """The preset's model with every `${parameter}` replaced, without blocks whose `when` does not hold."""
     values: dict[str, object] = {name: one.default for name, one in preset.parameters.items()}
     fine = True
     for name, value in given.items():
@@ -94,7 +94,7 @@ def fill_preset(
 
 
 def _show(value: object) -> str:
-    return {True: "true", False: "false", None: "null"}.get(value, str(value)) if isinstance(value, bool) else str(value)
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _problem(parameter: Parameter, value: object) -> tuple[Code, str] | None:
@@ -117,7 +117,10 @@ def _problem(parameter: Parameter, value: object) -> tuple[Code, str] | None:
     if number and ((low is not None and value < low) or (high is not None and value > high)):  # type: ignore[operator]
         if low is not None and high is not None:
             return Code.OUT_OF_RANGE, f"must lie between {low:g} and {high:g}"
-        return Code.OUT_OF_RANGE, f"must be at least {low:g}" if low is not None else f"must be at most {high:g}"
+        return (
+            Code.OUT_OF_RANGE,
+            f"must be at least {low:g}" if low is not None else f"must be at most {high:g}",
+        )
     return None
 
 

@@ -54,9 +54,7 @@ class Irrep:
 
     def __mul__(self, other: Irrep) -> tuple[Irrep, ...]:
         """The irreps of the tensor product under O(3): |l1-l2| <= l <= l1+l2, p = p1 p2."""
-        return tuple(
-            Irrep(l, self.p * other.p) for l in range(abs(self.l - other.l), self.l + other.l + 1)
-        )
+        return tuple(Irrep(l, self.p * other.p) for l in range(abs(self.l - other.l), self.l + other.l + 1))
 
     def __str__(self) -> str:
         return f"{self.l}{ {1: 'e', -1: 'o', 0: ''}[self.p] }"
@@ -211,7 +209,5 @@ def symmetric_power_paths(irreps: tuple[Irrep, ...], order: int) -> dict[Irrep, 
                 counts[degree][(total + m, parity * p)] += n
     found = counts[order]
     top = order * max((irrep.l for irrep in irreps), default=0)
-    paths = {
-        Irrep(l, p): found[(l, p)] - found[(l + 1, p)] for l in range(top + 1) for p in (1, -1)
-    }
+    paths = {Irrep(l, p): found[(l, p)] - found[(l + 1, p)] for l in range(top + 1) for p in (1, -1)}
     return {irrep: n for irrep, n in paths.items() if n}

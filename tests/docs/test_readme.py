@@ -1,0 +1,104 @@
+"""README's blocks run: the shell commands, the Python, and the error message it shows."""
+
+import os
+import re
+import runpy
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from equic.compiler.language.diagnostics import Report
+from equic.compiler.language.render import render_full
+from equic.compiler.language.source import source_from_text
+from equic.compiler.pipeline import compile_spec
+
+ROOT = Path(__file__).parents[2]
+BLOCKS = re.findall(r"```(\w+)\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.S)
+
+
+def blocks(language: str) -> list[str]:
+    return [text for name, text in BLOCKS if name == language]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A place with the examples, as a newcomer has after cloning."""
+    place = tmp_path_factory.mktemp("readme")
+    shutil.copytree(ROOT / "examples", place / "examples")
+    return place
+
+
+def test_the_spec_compiles():
+    (text,) = blocks("yaml")
+    report = Report()
+    done = compile_spec(source_from_text(text, report=report), report)
+    assert done.ok, done.report.diagnostics
+
+
+def test_the_error_is_what_equic_prints():
+    (shown,) = blocks("text")
+    wrong = """\
+equic: 1
+name: readme
+system: {kind: atoms, species: [H, C, O], cutoff: 4.5 Å}
+symmetry:
+  O(3): hard
+targets:
+  energy: {per: system, rep: 0e, unit: eV}
+  forces: {gradient_of: energy, wrt: positions, scale: -1, unit: eV/Å}
+model:
+  features: {node: 8x0e, harmonics: 2}
+  blocks:
+    - kind: mp
+      carry: 8x0e+8x1o
+      message: {irreps: 8x(0..2), radial: [16]}
+      act: {form: pointwise, f: silu}
+"""
+    report = Report()
+    done = compile_spec(source_from_text(wrong, report=report), report)
+    # the activation is at fault in one layer: pruning never gets to run
+    (error,) = done.report.errors
+    assert render_full(error, done.report.texts).strip() == shown.strip()
+
+
+def test_the_commands_run(folder):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "100"}
+    (text,) = blocks("bash")
+    for line in text.splitlines():
+        command = line.split("  #")[0].strip()
+        program, *arguments = command.split()
+        assert program == "equic"
+        run = subprocess.run(
+            [sys.executable, "-m", "equic", *arguments],
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert run.returncode == 0, f"{command}\n{run.stdout}\n{run.stderr}"
+    assert (folder / "best.yaml").exists()
+
+
+def test_the_python_runs(folder, monkeypatch, capsys):
+    (text,) = blocks("python")
+    script = folder / "readme.py"
+    script.write_text(text, encoding="utf-8")
+    monkeypatch.chdir(folder)
+    assert (folder / "runs/ethanol/1/model.equic").exists(), "the commands above it have not run"
+    runpy.run_path(str(script))
+    assert "(9, 3)" in capsys.readouterr().out
+
+
+def test_the_two_commands_exist():
+    targets = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for line in blocks("sh")[0].splitlines():
+        name = line.split()[1]
+        assert re.search(rf"(?m)^{name}:", targets), name
+
+
+def test_links_lead_somewhere():
+    for target in re.findall(r"\]\(([^)#]+)\)", (ROOT / "README.md").read_text(encoding="utf-8")):
+        assert target.startswith("http") or (ROOT / target).exists(), target
