@@ -55,8 +55,8 @@ class ArraySet:
 def read_arrays(plan: Plan, spec: Mapping[str, Any]) -> ArraySet:
     """The states and labels of the file that `spec` names.
 
-    `spec` is {path, state: key, labels: {target: {key, factor}}}. Times and trajectories are optional: keys
-    `time` and `trajectory` name their arrays, else they are looked for as `t` and `trajectory`.
+    `spec` is {path, state: key, labels: {target: {key, factor}}}. Times and trajectories are optional:
+    keys `time` and `trajectory` name their arrays, else they are looked for as `t` and `trajectory`.
 
     Raises:
         DataError: no such file or array, pickled objects (refused: they can run code), wrong shapes,

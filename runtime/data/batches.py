@@ -20,8 +20,8 @@ def collate(items: Sequence[Frame] | ArraySet, dtype: torch.dtype = torch.float6
     """A batch as (inputs, labels) on the CPU.
 
     Atoms: the inputs of `model_inputs`; labels by target, stacked over structures (energy [S], stress
-    [S, 3, 3]) or joined over atoms (forces [N, 3]), and `n_atoms` [S] int64. Energies stay float64 (a total
-    energy of 10⁴ eV leaves float32 1 meV), as does all geometry; other labels take `dtype`.
+    [S, 3, 3]) or joined over atoms (forces [N, 3]), and `n_atoms` [S] int64. Energies stay float64 (a
+    total energy of 10⁴ eV leaves float32 1 meV), as does all geometry; other labels take `dtype`.
 
     Phase space: `state` [B, D] and the labels [B, dim], both in `dtype`.
 

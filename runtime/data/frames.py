@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from .frame import Frame, frame_from_atoms, means_isolated_atom
 from .labels import Array, output_of, properties, read_label
 from .paths import existing_file
+from .structures import read_structures
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -50,8 +50,9 @@ def read_frames(plan: Plan, spec: Mapping[str, Any], *, progress: Progress | Non
     """All frames of the file that `spec` names, in any format that ASE reads.
 
     `spec` is {path, labels: {target: {key, factor}}}. Labels are multiplied by their factors, neighbours
-    searched within the plan's cutoff. Isolated atoms (single atoms with `config_type` IsolatedAtom) are kept
-    apart; of the labels they need none, and keep those they have.
+    searched within the plan's cutoff. Isolated atoms (single atoms with `config_type` IsolatedAtom) are
+    kept apart; of the labels they need none, and keep those they have; those of unknown elements are left
+    out.
 
     Args:
         progress: called with the file's name and the number of frames read, after each.
@@ -66,9 +67,15 @@ def read_frames(plan: Plan, spec: Mapping[str, Any], *, progress: Progress | Non
         output_of(target, plan)
     frames: list[Frame] = []
     isolated: list[Frame] = []
-    for number, atoms in enumerate(_structures(path)):
-        frame = _frame(atoms, plan, spec["labels"], f"{path.name}:frame {number}")
-        (isolated if frame.is_isolated_atom else frames).append(frame)
+    for number, atoms in enumerate(read_structures(path)):
+        config_type = str(atoms.info.get("config_type", ""))
+        is_isolated = len(atoms) == 1 and means_isolated_atom(config_type)
+        # free atoms of elements that the model does not need do no harm
+        if not is_isolated or atoms.get_chemical_symbols()[0] in plan.system["species"]:
+            source = f"{path.name}:frame {number}"
+            labels = _labels(atoms, plan, spec["labels"], source, optional=is_isolated)
+            frame = frame_from_atoms(atoms, plan, source=source, labels=labels, config_type=config_type)
+            (isolated if is_isolated else frames).append(frame)
         if progress is not None:
             progress(path.name, number + 1)
     if not frames and not isolated:
@@ -76,31 +83,14 @@ def read_frames(plan: Plan, spec: Mapping[str, Any], *, progress: Progress | Non
     return FrameSet(tuple(frames), tuple(isolated))
 
 
-def _frame(atoms: Atoms, plan: Plan, specs: Mapping[str, Mapping[str, Any]], source: str) -> Frame:
-    config_type = str(atoms.info.get("config_type", ""))
-    isolated = len(atoms) == 1 and means_isolated_atom(config_type)
+def _labels(
+    atoms: Atoms, plan: Plan, specs: Mapping[str, Mapping[str, Any]], source: str, *, optional: bool
+) -> dict[str, Array]:
+    """The labels of a structure in internal units; `optional` ones may be missing."""
     found = properties(atoms)
-    labels: dict[str, Array] = {}
+    labels = {}
     for target, spec in specs.items():
-        if not isolated or spec["key"] in found:
+        if not optional or spec["key"] in found:
             value = read_label(found, spec["key"], plan.outputs[target], len(atoms), source)
             labels[target] = np.asarray(value * float(spec["factor"]))
-    return frame_from_atoms(atoms, plan, source=source, labels=labels, config_type=config_type)
-
-
-def _structures(path: Path) -> Iterator[Atoms]:
-    import ase.io
-
-    number = 0
-    try:
-        for atoms in ase.io.iread(path, index=":"):
-            yield atoms
-            number += 1
-    except DataError:
-        raise
-    except Exception as error:  # every format of ASE fails in its own way
-        where = f"{path}:frame {number}" if number else str(path)
-        raise DataError(
-            f"{where} cannot be read: {error or type(error).__name__}",
-            help="data files are extended XYZ, or another format that ASE reads by its file name",
-        ) from error
+    return labels

@@ -52,8 +52,10 @@ def properties(atoms: Atoms) -> dict[str, Any]:
 def read_label(found: Mapping[str, Any], key: str, output: Output, atoms: int, where: str) -> Array:
     """The label under `key`, as float64 in the shape of its target, in the data's own units.
 
-    Shapes: scalars [] per structure and [N] per atom; vectors [3] and [N, 3]; a symmetric tensor [3, 3] from
-    3x3, 9 or 6 numbers (ASE's Voigt order xx, yy, zz, yz, xz, xy); any other representation [dim], [N, dim].
+    Shapes: scalars [] per structure and [N] per atom; vectors [3] and [N, 3]; a symmetric tensor [3, 3]
+        from
+    3x3, 9 or 6 numbers (ASE's Voigt order xx, yy, zz, yz, xz, xy); any other representation [dim], [N,
+    dim].
 
     Raises:
         DataError: no such key, not numbers, not finite, another shape, or a tensor that is not symmetric.

@@ -12,6 +12,7 @@ from equic.runtime.plan import Plan
 
 from .arrays import ArraySet, read_arrays
 from .frames import FrameSet, Progress, read_frames
+from .isolated import read_isolated
 from .split import split_rows
 
 DataSet = FrameSet | ArraySet
@@ -61,7 +62,7 @@ def load_sets(
         if len(sets[name]) == 0:
             raise DataError(f"the set `{name}` has no frames but isolated atoms")
     if plan.kind == "atoms":
-        sets["train"] = _with_isolated(plan, sets["train"], train_spec, progress)  # type: ignore[arg-type]
+        sets["train"] = _with_isolated(plan, sets["train"], train_spec)  # type: ignore[arg-type]
         files = {
             name: Path(own[name]["path"] if name in own else train_spec["path"]).resolve() for name in sets
         }
@@ -78,30 +79,21 @@ def _inherit(spec: Mapping[str, Any], train: Mapping[str, Any]) -> dict[str, Any
     return {**{key: value for key, value in train.items() if key != "path"}, **spec}
 
 
-def _with_isolated(
-    plan: Plan, train: FrameSet, train_spec: Mapping[str, Any], progress: Progress | None
-) -> FrameSet:
+def _with_isolated(plan: Plan, train: FrameSet, train_spec: Mapping[str, Any]) -> FrameSet:
     """The training set, with the isolated atoms of `data.isolated_atoms: {path: FILE}` if that is given."""
     assert plan.data is not None
     where = plan.data["isolated_atoms"]
     if not (isinstance(where, Mapping) and "path" in where):
         return train
-    only_energy = {key: value for key, value in train_spec["labels"].items() if key == "energy"}
-    read = read_frames(plan, {"labels": only_energy, **where}, progress=progress)
-    single = [frame for frame in (*read.isolated, *read.frames) if len(frame) == 1]
-    if len(single) < len(read.isolated) + len(read.frames):
-        raise DataError(
-            f"{where['path']} should hold isolated atoms, but some frames have several atoms",
-            help="leave only frames of one atom",
-        )
-    return FrameSet(train.frames, tuple(single))
+    labels = {target: label for target, label in train_spec["labels"].items() if target == "energy"}
+    return FrameSet(train.frames, read_isolated(plan, {"labels": labels, **where}))
 
 
 def _check_overlap(sets: Mapping[str, FrameSet], files: Mapping[str, Path], notes: list[str]) -> None:
     """The same structure in two sets makes errors look smaller than they are.
 
-    Between files that is an error. It is a note within one file (which repeats itself, or was named twice on
-    purpose), and between sets that neither train nor choose a model.
+    Between files that is an error. It is a note within one file (which repeats itself, or was named twice
+    on purpose), and between sets that neither train nor choose a model.
     """
     prints = {name: {frame.fingerprint(): frame for frame in frames} for name, frames in sets.items()}
     for a, b in combinations(sets, 2):

@@ -29,10 +29,10 @@ def compute_statistics(
                             without forces, standard deviation over the frames of (E − Σ e0)/N, in eV
 
     `plan.data["isolated_atoms"]` says where e0 comes from. A mapping gives eV per species. `frames`, or
-    {path: FILE}, takes the energies of the isolated atoms found with the set. `least_squares` takes the e0 of
-    smallest norm among those that fit E ≈ Σ e0 best: it follows the data's mean, not the energy of free
-    atoms, and where compositions do not tell elements apart, only sums of e0 mean something; `notes` says
-    both. Without energies, e0 and shift are zero.
+    {path: FILE}, takes the energies of the isolated atoms found with the set. `least_squares` takes the
+    e0 of smallest norm among those that fit E ≈ Σ e0 best: it follows the data's mean, not the energy of
+    free atoms, and where compositions do not tell elements apart, only sums of e0 mean something; `notes`
+    says both. Without energies, e0 and shift are zero.
 
     Args:
         frames: the training set; isolated atoms in it count for e0 alone.

@@ -109,12 +109,17 @@ class TestReading:
 
     def test_isolated_atoms_are_kept_apart(self, plan, saved):
         frames = displaced_molecules(3)
-        for symbol, word in (("H", "IsolatedAtom"), ("C", "isolated_atom"), ("O", "bulk")):
+        for symbol, word in (
+            ("H", "IsolatedAtom"),
+            ("C", "isolated_atom"),
+            ("O", "bulk"),
+            ("N", "IsolatedAtom"),
+        ):
             atoms = Atoms(symbol, info={"config_type": word})
             atoms.calc = SinglePointCalculator(atoms, energy=-1.0, forces=np.zeros((1, 3)))
             frames.insert(1, atoms)
         read = read_frames(plan, {"path": saved("a.xyz", frames), "labels": ENERGY | FORCES})
-        assert [frame.source for frame in read.isolated] == ["a.xyz:frame 2", "a.xyz:frame 3"]
+        assert [frame.source for frame in read.isolated] == ["a.xyz:frame 3", "a.xyz:frame 4"]
         assert [len(frame) for frame in read] == [6, 1, 3, 5]
 
 

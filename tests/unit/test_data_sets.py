@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from ase import Atoms
+from ase.build import molecule
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 from equic.runtime.data import (
@@ -118,7 +119,7 @@ class TestSets:
         assert "structures of `validation` " in notes[0]
 
     def test_isolated_atoms_from_a_file_of_their_own(self, plan, saved):
-        atoms = [Atoms(symbol) for symbol in "HCO"]
+        atoms = [Atoms(symbol) for symbol in "HCON"]  # N is not needed
         for energy, item in enumerate(atoms):
             item.calc = SinglePointCalculator(item, energy=-1.0 - energy)
         path = saved("free.xyz", atoms)
@@ -131,11 +132,10 @@ class TestSets:
             "3 isolated atoms (free.xyz:frame 0, free.xyz:frame 1, free.xyz:frame 2) not trained on"
         ]
         assert compute_statistics(given, train_set)["atomic_energies"] == [-1.0, -2.0, -3.0]
-        wrong = with_data(
-            plan, {"train": train}, isolated_atoms={"path": saved("b.xyz", displaced_molecules(1))}
-        )
-        with pytest.raises(DataError, match="should hold isolated atoms"):
-            load_sets(wrong)
+        for name, message in (("H2O", "has 3 atoms, expected an isolated one"), ("H", "has no `energy`")):
+            wrong = saved("b.xyz", [molecule(name) if len(name) > 1 else Atoms(name)])
+            with pytest.raises(DataError, match=f"b.xyz:frame 0 {message}"):
+                load_sets(with_data(plan, {"train": train}, isolated_atoms={"path": wrong}))
 
     def test_plans_without_data(self, plan):
         with pytest.raises(DataError, match="comes without data"):

@@ -1,0 +1,38 @@
+"""Structures from files in any format that ASE reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from equic.runtime.errors import DataError
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+
+def read_structures(path: Path) -> Iterator[Atoms]:
+    """The structures of a file, one by one.
+
+    Raises:
+        DataError: the file is damaged, or in a format that ASE does not know; the message counts frames
+            from 0.
+    """
+    import ase.io
+
+    number = 0
+    structures = ase.io.iread(path, index=":")
+    while True:
+        try:
+            atoms = next(structures)
+        except StopIteration:
+            return
+        except Exception as error:  # every format of ASE fails in its own way
+            where = f"{path}:frame {number}" if number else str(path)
+            raise DataError(
+                f"{where} cannot be read: {error or type(error).__name__}",
+                help="data files are extended XYZ, or another format that ASE reads by its file name",
+            ) from error
+        yield atoms
+        number += 1
