@@ -54,9 +54,7 @@ def compile_file(path: str, overrides: Sequence[str] = ()) -> Compilation:
 
 
 def compile_spec(source: Source, report: Report | None = None, *, debug: bool = False) -> Compilation:
-    """Source -> Spec -> Graph -> Plan. Errors are values: look at `.report`, or call
-    `.report.raise_if_errors()`.
-    """
+    """Source -> Spec -> Graph -> Plan. Errors are values: look at `.ok` and `.report`."""
     report = Report() if report is None else report
     report.texts.update(source.texts)
     source, spaces = extract_search(source, report)

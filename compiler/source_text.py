@@ -10,9 +10,7 @@ from .pipeline import Compilation
 
 
 def resolved_text(done: Compilation) -> str:
-    """YAML of the resolved spec: data only, no files to follow. The main file alone is kept as it was
-    written.
-    """
+    """YAML of the resolved spec, with no file to follow; a spec that is one file is kept as written."""
     assert done.source is not None
     source = done.source
     if len(source.texts) == 1 and not done.spaces:

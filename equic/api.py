@@ -150,9 +150,7 @@ def _own_frames(path: Path, count: int = 6) -> list[Any] | None:
 
 
 def export(artifact: PathLike, out: PathLike | None = None, *, dtype: str | None = None) -> Path:
-    """Write a `.pt2` package beside an artifact: forces and stress inside, sizes dynamic, certificate
-    aboard.
-    """
+    """Write a `.pt2` package of an artifact: forces inside, sizes dynamic, certificate aboard."""
     from equic.runtime.artifact import load_artifact
     from equic.runtime.certify import probes
     from equic.runtime.export import export_pt2

@@ -103,9 +103,7 @@ RepText = Annotated[
 
 
 class PhaseSpaceSystem(Block):
-    """Coordinates with their momenta. A coordinate is a number of dimensions, or irreps of SO(2) such as
-    `1x1`.
-    """
+    """Coordinates with their momenta: a number of dimensions each, or irreps of SO(2) such as `1x1`."""
 
     kind: Literal["phase_space"]
     coordinates: dict[str, RepText] = Field(min_length=1)
@@ -176,9 +174,7 @@ class Constraints(Block):
 
 
 class Target(Block):
-    """What the model predicts: declared by `per`, `rep` and `unit`, or derived by `gradient_of` or
-    `flow_of`.
-    """
+    """What the model predicts: declared by `per`, `rep`, `unit`; derived by `gradient_of` or `flow_of`."""
 
     per: Literal["system", "node"] | None = None
     rep: str | None = None
@@ -237,9 +233,7 @@ Split = Annotated[
 
 
 class Data(Block):
-    """Where frames come from. `validation` may be a fraction or a number of training frames, or a set of
-    its own.
-    """
+    """Where frames come from; `validation` is a fraction or number of training frames, or a set."""
 
     train: DataSet
     validation: Split = 0.1

@@ -12,9 +12,7 @@ from .context import Context
 
 
 def check_targets(graph: Graph, ctx: Context) -> Graph:
-    """Report every target whose declaration does not fit what the graph computes; returns the graph as it
-    is.
-    """
+    """Report every target whose declaration does not fit what the graph computes; changes nothing."""
     for name, target in ctx.spec.targets.items():
         if name in graph.outputs and graph[graph.outputs[name]].type is not None:
             _check(name, target, graph.type(graph.outputs[name]), ctx)

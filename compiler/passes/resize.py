@@ -10,8 +10,7 @@ from .context import Context
 
 
 def resize_weights(graph: Graph, ctx: Context) -> Graph:
-    """Set `out` of every network that feeds the weights of a product to that product's number of path
-    weights.
+    """Give every network that feeds a product as many outputs as the product has path weights.
 
     Types may be stale here: the left and right of a product are inferred afresh, without reports.
     """

@@ -7,7 +7,7 @@ from .baseline import Baseline, measure_baseline, rms
 from .certificate import Item
 from .frames import random_cluster
 from .geometry import Geometry
-from .judge import Rule, demanded, judge, not_applicable, unclaimed
+from .judge import EPSILON, Rule, demanded, judge, not_applicable, unclaimed
 
 Array = NDArray[np.float64]
 Ray = tuple[Geometry, Array, int, Array]
@@ -37,7 +37,9 @@ def smoothness_item(baseline: Baseline, rng: np.random.Generator) -> Item:
     base = measure_baseline(subject, clusters)
     rays = [ray for frame in clusters for ray in _rays(frame, len(subject.plan.system["species"]), rng)]
     jumps = {d: _jumps(base, rays, d) for d in (_NEAR, *_FAR)}
-    words = [f"{name} as d^{_order(jumps, name):.1f}" for name in jumps[_NEAR] if _order(jumps, name) > 0]
+    floor = 1e3 * EPSILON[subject.dtype]
+    orders = {name: _order(jumps, name) for name in jumps[_NEAR] if jumps[_FAR[1]][name] > floor}
+    words = [f"{name} as d^{power:.1f}" for name, power in orders.items()]
     judged = jumps[_NEAR] if order != 0 else {"energy": jumps[_NEAR]["energy"]}
     return judge(
         SMOOTH,
@@ -95,9 +97,9 @@ def _jumps(base: Baseline, rays: list[Ray], distance: float) -> dict[str, float]
 
 
 def _order(jumps: dict[float, dict[str, float]], name: str) -> float:
-    """The power of the distance with which a jump grows; 0 where it is too small to tell."""
+    """The power of the distance with which a jump grows."""
     far, near = (jumps[d][name] for d in _FAR)
-    return float(np.log(far / near) / np.log(_FAR[0] / _FAR[1])) if near > 1e-13 and far > 0 else 0.0
+    return float(np.log(far / near) / np.log(_FAR[0] / _FAR[1]))
 
 
 def extensivity_item(baseline: Baseline, rng: np.random.Generator) -> Item:

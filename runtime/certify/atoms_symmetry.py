@@ -17,9 +17,17 @@ _ASCENT_STEPS = 6
 _TRIAL_STEPS = (0.5, 0.15, 0.05, 0.015)  # radians along the gradient, tried at once
 
 
-def symmetry_items(baseline: Baseline, rng: np.random.Generator, elements: int, thorough: bool) -> list[Item]:
-    """One item per target for SO(3) and for inversion; one each for permutation and translation."""
-    items = rotation_items(baseline, haar_rotations(elements, rng))
+def symmetry_items(
+    baseline: Baseline, crystals: Baseline, rng: np.random.Generator, elements: int, thorough: bool
+) -> list[Item]:
+    """One item per target for SO(3) and for inversion; one each for permutation and translation.
+
+    A stress that the frames themselves do not have is measured in the crystals.
+    """
+    rotations = haar_rotations(elements, rng)
+    items = rotation_items(baseline, rotations)
+    if "stress" in crystals.scales and "stress" not in baseline.scales:
+        items.append(rotation_items(crystals, rotations)[-1])
     if thorough:
         items.append(worst_rotation_item(baseline, rng, elements))
     return [

@@ -88,8 +88,8 @@ class Baseline:
         return self.response.stress[self._cells]
 
 
-def measure_baseline(subject: Subject, frames: Sequence[Geometry]) -> Baseline:
-    """Run the model on the frames and on isolated atoms."""
+def measure_baseline(subject: Subject, frames: Sequence[Geometry], *, where: str = "") -> Baseline:
+    """Run the model on the frames and on isolated atoms; `where` (such as "in random cells") joins the words."""
     species = sorted({int(kind) for frame in frames for kind in frame.species})
     alone = [_isolated(kind) for kind in species]
     energy = subject.respond(alone).energy
@@ -104,6 +104,8 @@ def measure_baseline(subject: Subject, frames: Sequence[Geometry]) -> Baseline:
     if response.stress is not None and "stress" in subject.outputs and cells:
         scales["stress"] = max(rms(response.stress[cells]), STRESS_FLOOR)
         words["stress"] = f"of the RMS stress, {scales['stress']:.3g} eV/Å^3"
+    if where:
+        words = {target: f"{text}, {where}" for target, text in words.items()}
     return Baseline(subject, tuple(frames), response, isolated, scales, words)
 
 

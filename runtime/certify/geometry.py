@@ -127,4 +127,9 @@ def collate(geometries: Sequence[Geometry], cutoff: float, device: torch.device)
         "edges": np.concatenate(edges, axis=1),
         "shifts": np.concatenate(shifts),
     }
-    return Batch({name: torch.as_tensor(array).to(device) for name, array in arrays.items()}, offsets)
+    # cloned: torch takes over numpy's strides, which for an array without elements compiled code refuses
+    tensors = {
+        name: torch.from_numpy(array).to(device).clone(memory_format=torch.contiguous_format)
+        for name, array in arrays.items()
+    }
+    return Batch(tensors, offsets)

@@ -27,6 +27,7 @@ from .subject import Subject, dtype_of
 Array = NDArray[np.float64]
 
 _FRAMES = 8  # of the given ones, spread over them; more make no certificate better
+_ATOMS = 512  # in all frames together, but for two
 _STATES = 32
 
 
@@ -132,9 +133,13 @@ def _atoms_items(
 ) -> list[Item]:
     baseline = measure_baseline(subject, frames)
     cells = [frame for frame in frames if frame.periodic]
-    crystals = measure_baseline(subject, cells or random_cells(subject.plan, rng))
+    crystals = (
+        measure_baseline(subject, cells)
+        if cells
+        else measure_baseline(subject, random_cells(subject.plan, rng), where="in random cells")
+    )
     return [
-        *symmetry_items(baseline, rng, elements, thorough),
+        *symmetry_items(baseline, crystals, rng, elements, thorough),
         lattice_item(crystals, rng),
         *derivative_items(baseline, rng),
         stress_item(baseline if "stress" in baseline.scales else crystals),
@@ -159,7 +164,9 @@ def _frames(plan: Any, frames: Iterable[Any] | None, seed: int) -> list[Geometry
     if frames is None:
         periodic = bool(plan.system["periodic_stress"]) or "stress" in plan.outputs
         return random_frames(plan, np.random.default_rng([seed, 1]), periodic=periodic)
-    return _spread(as_geometries(frames, plan), _FRAMES)
+    chosen = _spread(as_geometries(frames, plan), _FRAMES)
+    affordable = int(np.searchsorted(np.cumsum([len(frame) for frame in chosen]), _ATOMS, side="right"))
+    return _spread(chosen, max(affordable, 2))
 
 
 def _states(plan: Any, states: Any, seed: int) -> Array:

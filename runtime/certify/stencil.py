@@ -16,7 +16,7 @@ WEIGHTS = np.array([1.0, -8.0, 8.0, -1.0]) / 12.0
 # Steps to try, in units of the argument's natural length (1 Å, or 1 in phase space). Which is best depends on
 # how stiff the model is, and on whether a pair happens to cross the cutoff between the nodes; agreement at one
 # of them cannot be an accident.
-STEPS: dict[str, tuple[float, ...]] = {"float64": (2e-3, 3e-4), "float32": (1e-1, 3e-2)}
+STEPS: dict[str, tuple[float, ...]] = {"float64": (2e-3, 3e-4), "float32": (3e-2, 1e-2)}
 
 
 def derivative(values: Array, step: float) -> Array:

@@ -48,7 +48,7 @@ class Exported:
         self._runner = runner
 
     def forward(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Outputs by name.
+        """Outputs by name; the arguments are those of the model's own `forward`.
 
         Raises:
             ExportError: an input is missing, has the wrong dtype, rank or device, sizes do not agree, or an
@@ -154,8 +154,22 @@ def check_inputs(ports: tuple[Port, ...], inputs: Mapping[str, Tensor], device: 
                 raise ExportError(f"`{port.name}` has {size} {word}, and the model takes {low} to {high}")
             else:
                 owner.setdefault(word, port.name)
-        arguments.append(value.detach().contiguous())
+        arguments.append(_packed(value.detach()))
     return arguments
+
+
+def _packed(value: Tensor) -> Tensor:
+    """`value` with the strides of a fresh tensor of its shape.
+
+    `contiguous()` is not enough: it lets strides of empty and of length-one dimensions be anything, and the
+    compiled program was promised the usual ones.
+    """
+    expected = 1
+    for size, stride in zip(reversed(value.shape), reversed(value.stride()), strict=True):
+        if stride != expected:
+            return torch.empty(value.shape, dtype=value.dtype, device=value.device).copy_(value)
+        expected *= max(size, 1)
+    return value
 
 
 def check_indices(inputs: Mapping[str, Tensor], *, n_species: int) -> None:

@@ -18,6 +18,7 @@ import torch
 from equic.runtime.build import Model
 from equic.runtime.device import pick_device
 from equic.runtime.errors import ExportError
+from equic.runtime.plan import Plan
 
 from .metadata import FORMAT, KEY, versions, weights_hash
 from .selfcheck import self_check
@@ -89,7 +90,7 @@ def export_pt2(
         "plan": plan.to_json(),
         "inputs": [port.to_json() for port in traced.inputs],
         "outputs": [port.to_json() for port in traced.outputs],
-        "units": {name: output.unit for name, output in plan.outputs.items()},
+        "units": _units(plan),
         "dtype": dtype,
         "device": target.type,
         "isa": isa,
@@ -155,6 +156,14 @@ def _compile(traced: Traced, draft: Path, metadata: str, *, isa: str, threads: i
         raise ExportError(f"the model could not be compiled: {lines[0]}") from problem
     finally:
         log.setLevel(level)
+
+
+def _units(plan: Plan) -> dict[str, str]:
+    """Units of the outputs; atoms' energies have that of the whole."""
+    units = {name: output.unit for name, output in plan.outputs.items()}
+    if "energy" in units:
+        units["node_energy"] = units["energy"]
+    return units
 
 
 def _speaks_json(document: object) -> bool:

@@ -22,7 +22,7 @@ class Average:
     def __init__(self, weights: Sequence[Tensor], decay: float) -> None:
         self.decay = decay
         self.updates = 0
-        self._weights = [w.detach() for w in weights]
+        self._weights = list(weights)  # the parameters themselves: they may move to another device
         self._average = [w.detach().clone() for w in weights]
 
     @torch.no_grad()
@@ -35,7 +35,7 @@ class Average:
     @contextmanager
     def applied(self) -> Iterator[None]:
         """Inside, the parameters hold the average; afterwards the very bits they had before."""
-        raw = [w.clone() for w in self._weights]
+        raw = [w.detach().clone() for w in self._weights]
         self._copy(self._average)
         try:
             yield

@@ -25,7 +25,7 @@ class LossWatch:
         self.names = tuple(names)
         self._describe = describe
         self._interval = CUDA_INTERVAL if device.type == "cuda" else 1
-        self._pending: list[tuple[int, Tensor, Batch]] = []
+        self._pending: list[tuple[int, Tensor, tuple[int, ...]]] = []
         self._sums = [0.0] * len(self.names)
         self._steps = 0
 
@@ -35,7 +35,7 @@ class LossWatch:
         Raises:
             TrainingError: one of the losses collected so far is NaN or infinite; names the frames.
         """
-        self._pending.append((step, losses, batch))
+        self._pending.append((step, losses, batch.samples))
         if len(self._pending) >= self._interval:
             self.flush()
 
@@ -48,20 +48,20 @@ class LossWatch:
         if not self._pending:
             return
         rows = torch.stack([losses for _, losses, _ in self._pending]).tolist()
-        for (step, _, batch), row in zip(self._pending, rows, strict=True):
+        for (step, _, samples), row in zip(self._pending, rows, strict=True):
             if not all(map(math.isfinite, row)):
                 self._pending.clear()
-                raise self._alarm(step, row, batch)
+                raise self._alarm(step, row, samples)
             self._sums = [total + value for total, value in zip(self._sums, row, strict=True)]
             self._steps += 1
         self._pending.clear()
 
-    def _alarm(self, step: int, row: Sequence[float], batch: Batch) -> TrainingError:
+    def _alarm(self, step: int, row: Sequence[float], samples: Sequence[int]) -> TrainingError:
         # the total is the first column: a term that is to blame comes after it
         bad = [i for i, value in enumerate(row) if not math.isfinite(value)]
         name, value = self.names[bad[-1]], row[bad[-1]]
-        shown = [self._describe(sample) for sample in batch.samples[:SHOWN_SAMPLES]]
-        more = len(batch.samples) - len(shown)
+        shown = [self._describe(sample) for sample in samples[:SHOWN_SAMPLES]]
+        more = len(samples) - len(shown)
         frames = ", ".join(shown) + (f" and {more} more" if more > 0 else "")
         return TrainingError(
             f"training stopped at step {step + 1}: the loss of `{name}` is {value}; its batch is {frames}",

@@ -14,9 +14,7 @@ from .base import Dial, IrrepsField, Op, Ref, Scope, Site, expect_irreps, result
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """One coupling l1 x l2 -> l3 of a block of the left with a block of the right; `scale` < 1 where
-    relaxed.
-    """
+    """One coupling l1 x l2 -> l3 of a left block with a right block; `scale` is below 1 where relaxed."""
 
     left: int
     right: int
@@ -50,8 +48,7 @@ def product_paths(left: Irreps, right: Irreps, wanted: Irreps, relax: Sequence[D
 
 
 class Product(Op):
-    """Tensor product of node features with the harmonics of an edge, each path with its own edge weight
-    ("uvu").
+    """Tensor product of features with the harmonics of an edge, one edge weight a path ("uvu").
 
         m_(k,m3,u) = w_(k,u) sqrt(2l3+1) sum_(m1,m2) C^(l1 l2 l3)_(m1 m2 m3) x_(m1,u) Y_(m2)
 
