@@ -65,8 +65,7 @@ class Reduce(Op):
     """Sum over the edges into a node, or over the nodes of a system.
 
     `average` divides by the mean number of neighbours in the training data (a constant, so sums stay
-    extensive).
-    Type: edge R -> node R, node R -> system R. Verdict: exact.
+    extensive). Type: edge R -> node R, node R -> system R. Verdict: exact.
     """
 
     kind: Literal["reduce"] = "reduce"
@@ -92,8 +91,7 @@ class ShiftScale(Op):
     """Atomic energies from dimensionless ones: E_i = E0[z_i] + scale x_i + shift, in float64.
 
     E0, scale and shift are statistics of the training data. Type: node 1x0e -> node 1x0e [eV]. Verdict:
-    exact on
-    invariants.
+    exact on invariants.
     """
 
     kind: Literal["shift_scale"] = "shift_scale"

@@ -22,9 +22,8 @@ class Mlp(Op):
     """Dense layers with an activation between them.
 
     On invariants: exact. On anything else every factor that moves the input is broken, because a dense
-    layer mixes
-    components that must stay apart; on positions translation is broken too.
-    Smooth: that of the activation.
+    layer mixes components that must stay apart; on positions translation is broken too. Smooth: that of
+    the activation.
     """
 
     kind: Literal["mlp"] = "mlp"
@@ -143,8 +142,7 @@ class Poisson(Op):
     """The Hamiltonian vector field z' = (dH/dp, -dH/dq).
 
     Type: state scalar -> state of the system. Verdict: that of H; exact, since the canonical form is
-    invariant.
-    Smooth: one order less than H.
+    invariant. Smooth: one order less than H.
     """
 
     kind: Literal["poisson"] = "poisson"
@@ -167,8 +165,7 @@ class Grad(Op):
     """Derivative of the energy: scale dE/dx (forces), or dE/d(strain) / volume (stress).
 
     Type: system 0e [U], wrt positions -> node 1o [U/Å]; wrt strain -> system 0e+2e [U/Å^3]. Verdict: that
-    of the
-    energy; conservative by construction. Smooth: one order less.
+    of the energy; conservative by construction. Smooth: one order less.
     """
 
     kind: Literal["grad"] = "grad"

@@ -52,9 +52,8 @@ class Product(Op):
 
         m_(k,m3,u) = w_(k,u) sqrt(2l3+1) sum_(m1,m2) C^(l1 l2 l3)_(m1 m2 m3) x_(m1,u) Y_(m2)
 
-    `irreps` says which results are wanted. Verdict: exact; under a relaxed inversion the paths that parity
-    forbids
-    enter scaled by s and break it.
+    `irreps` says which results are wanted. Verdict: exact; under a relaxed inversion the paths that
+    parity forbids enter scaled by s and break it.
     """
 
     kind: Literal["product"] = "product"
@@ -116,8 +115,7 @@ class Power(Op):
         B_(L,M,c) = sum_(nu <= order) sum_eta W^(nu)_(z,eta,c) U^(nu)_(eta,LM)[A_c, ..., A_c]
 
     U is a complete basis of the equivariant symmetric maps. All blocks of A share one multiplicity.
-    Verdict: exact;
-    paths that parity forbids enter scaled by s where inversion is relaxed.
+    Verdict: exact; paths that parity forbids enter scaled by s where inversion is relaxed.
     """
 
     kind: Literal["power"] = "power"
