@@ -204,7 +204,8 @@ class _Run:
             reasons = list(dict.fromkeys(row.reason or "unknown" for row in settled))
             raise TuningError(
                 f"all {len(settled)} trials failed: {'; '.join(reasons[:3])}",
-                help="run `equic train` on the same spec with fixed values to see where it fails",
+                help="`equic train` on the same spec, with fixed values, shows where it fails; after mending, begin the "
+                "search in a new file",
             )
 
 

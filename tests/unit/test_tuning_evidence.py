@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 from equic.runtime.tuning import Space, TrialRow, TuningError, TuningResult, evidence, render_tuning
-from equic.runtime.tuning.render import duration, short_names
+from equic.runtime.tuning.render import duration, short_names, telling_metrics
 from equic.runtime.tuning.result import best_point, points
 from equic.runtime.tuning.strictness import place, strictness, with_strictness
 from hypothesis import given, settings
@@ -291,8 +291,8 @@ def test_strictness_of_modes():
 # --- the table
 
 
-def rendered(result, **options):
-    console = Console(width=100, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+def rendered(result, width=100, **options):
+    console = Console(width=width, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
     with console.file:
         console.print(render_tuning(result, **options))
     return console.export_text()
@@ -314,11 +314,12 @@ def test_the_table_is_sorted_marks_the_best_and_fits_100_columns():
     assert len(starred) == 1
     assert "0.003" in starred[0]
     assert lines.index(starred[0]) < min(k for k, line in enumerate(lines) if "0.002" in line)
-    assert lines[0].startswith("inertia: 6 of 12 trials, 1 failed, by TPESampler")
+    assert lines[0].startswith("inertia: 6 of 12 trials, 1 failed")
     assert "importance for the best tenth (PED-ANOVA): learning_rate 75 %, O(3) 25 %" in text
     assert "the time was over; the same command continues this search" in text
     assert "mended" in text
-    assert "failed" in text
+    assert "trial 5 failed: the loss is nan after a very long sentence about it" in text
+    assert "sampler: TPESampler" in text
     assert "lost" not in text
 
 
@@ -326,6 +327,26 @@ def test_long_tables_are_cut_and_say_so():
     text = rendered(dial(*[(0.01 * k, 1.0 + k) for k in range(1, 30)]), limit=10)
     assert "… and 19 more" in text
     assert text.count("│") == 6 * 10
+
+
+def test_the_metrics_that_tell_most_are_shown():
+    names = [
+        "train.energy.rmse",
+        "validation.energy.rmse",
+        "test.energy.mae",
+        "test.energy.rmse",
+        "test.forces.mae",
+    ]
+    assert telling_metrics(names, "validation.energy.rmse") == [
+        "test.energy.rmse", "test.energy.mae", "test.forces.mae",
+    ]  # fmt: skip
+    assert telling_metrics(["equivariance.O(3)", *names[:2]], "validation.energy.rmse") == [
+        "equivariance.O(3)"
+    ]
+    rows = [({S: 0.3}, 0.154213, {"metrics": dict.fromkeys(names, 0.0874321), "seconds": 17.2})]
+    text = rendered(table(*rows), noun="validation.energy.rmse", width=80)
+    assert "0.08743" in text
+    assert "…" not in text
 
 
 def test_names_and_durations():
