@@ -117,12 +117,19 @@ def parse_path(text: str) -> Path | None:
         >>> parse_path("blocks..0") is None
         True
     """
-    located = locate_path(text)
-    return None if located is None else tuple(part for part, _, _ in located)
+    located, end = locate_path(text)
+    return tuple(part for part, _, _ in located) if located and end == len(text) else None
 
 
-def locate_path(text: str) -> tuple[tuple[str | int, int, int], ...] | None:
-    """The parts of a dotted path, each with where it starts and ends in the text."""
+def locate_path(text: str) -> tuple[tuple[tuple[str | int, int, int], ...], int]:
+    """The dotted path at the start of a text: its parts, each with where it starts and ends, and its end.
+
+    Where the text does not start with a path there are no parts.
+
+    Example:
+        >>> locate_path("a.0=x")
+        ((('a', 0, 1), (0, 2, 3)), 3)
+    """
     parts: list[tuple[str | int, int, int]] = []
     at = 0
     while True:
@@ -131,19 +138,17 @@ def locate_path(text: str) -> tuple[tuple[str | int, int, int], ...] | None:
             try:
                 part, at = json.JSONDecoder().raw_decode(text, at)
             except json.JSONDecodeError:
-                return None
+                return (), 0
             parts.append((str(part), start, at))
         else:
             match = _PLAIN_PART.match(text, at)
             if match is None:
-                return None
+                return (), 0
             at = match.end()
             word = match.group()
             parts.append((int(word) if _INDEX.fullmatch(word) else word, start, at))
-        if at == len(text):
-            return tuple(parts)
-        if text[at] != ".":
-            return None
+        if text[at : at + 1] != ".":
+            return tuple(parts), at
         at += 1
 
 

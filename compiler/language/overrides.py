@@ -38,13 +38,12 @@ def apply_overrides(source: Source, overrides: Iterable[str], report: Report) ->
 
 
 def _apply(root: Node, override: str, file: str, report: Report) -> Node | None:
-    name, equals, text = _split(override)
-    located = locate_path(name) if equals else None
-    if located is None:
-        end = len(name) + 1
+    located, end = locate_path(override)
+    name, text = override[:end], override[end + 1 :]
+    if not located or override[end : end + 1] != "=":
         report.error(
             Code.BAD_OVERRIDE,
-            Span(file, Position(1, 1), Position(1, max(2, end))),
+            Span(file, Position(1, 1), Position(1, max(1, end or len(override)) + 1)),
             "an override is a path, `=` and a value",
             help="write `--set model.channels=32`",
         )
@@ -61,17 +60,6 @@ def _apply(root: Node, override: str, file: str, report: Report) -> Node | None:
             )
         return None
     return _set(root, located, 0, value, file, report)
-
-
-def _split(override: str) -> tuple[str, str, str]:
-    """The path, `=`, and the value; an `=` in a quoted key does not count."""
-    quoted = False
-    for at, character in enumerate(override):
-        if character == '"' and override[at - 1 : at] != "\\":
-            quoted = not quoted
-        elif character == "=" and not quoted:
-            return override[:at], "=", override[at + 1 :]
-    return override, "", ""
 
 
 def _set(
