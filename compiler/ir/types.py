@@ -84,7 +84,7 @@ Rep = Irreps | Categories | Plain
 
 @dataclass(frozen=True, slots=True)
 class Type:
-    """What is known of a value before there is one (DESIGN section 1).
+    """What is known of a value before there is one.
 
     index:    the set it lives on
     rep:      how each element transforms under the rotations (and inversion) of the system's group

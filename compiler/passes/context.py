@@ -53,7 +53,7 @@ def factors_of(group: str) -> tuple[str, ...]:
 
 
 def strength_of(mode: Mode) -> float:
-    """The s of DESIGN section 3: 0 hard, 1 free."""
+    """How far a mode opens its symmetry, the s of a relaxed linear map: 0 hard, 1 free."""
     if isinstance(mode, Relaxed):
         return mode.relaxed
     return 1.0 if mode == "free" else 0.0

@@ -34,7 +34,7 @@ IrrepsField = Annotated[
 
 @dataclass(frozen=True, slots=True)
 class Dial:
-    """One relaxed symmetry: `group` is held with `strength` s, 0 < s <= 1 (DESIGN section 3)."""
+    """One relaxed symmetry: `group` is held with `strength` s, 0 < s <= 1."""
 
     group: str
     strength: float

@@ -14,7 +14,7 @@ from .base import Dial, IrrepsField, Op, Ref, Scope, Site, expect_irreps, result
 class Linear(Op):
     """y = W x, mixing only copies of equal irreps (Schur's lemma); one W per species when `species` is given.
 
-    Relaxed (DESIGN section 3): W = [P + s (I - P)] V, so that entries that break the dialled symmetry
+    Relaxed: W = [P + s (I - P)] V, so that entries that break the dialled symmetry
     enter scaled by s; s = 1 is unconstrained. Verdict: exact, or broken in the relaxed factors.
     """
 
