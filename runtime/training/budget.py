@@ -16,6 +16,8 @@ VALIDATION_SHARE = 0.15
 TRAIN_ERRORS_SHARE = 0.10
 # A round is what lies between two validations.
 MIN_ROUNDS, MAX_ROUNDS = 10, 500
+# Rounds that are this part of a budget are believed; shorter ones are averaged over.
+MEMORY = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,17 +55,20 @@ class Budget:
         return max(0, int((self.left() - rounds_left * self.costs.validation) / self.costs.step))
 
     def observe(self, seconds: float, steps: int, validation: float) -> None:
-        """What a round took: recent rounds count most, since a busy machine changes its pace."""
-        if steps:
-            step = 0.5 * self.costs.step + 0.5 * seconds / steps
-            self.costs = Costs(step, 0.5 * self.costs.validation + 0.5 * validation, self.costs.final)
+        """What a round took. The longer it was, the more it says about the pace of the machine at present."""
+        weight = min(0.5, (seconds + validation) / (MEMORY * self.seconds))
+        self.costs = Costs(
+            step=(1 - weight) * self.costs.step + weight * seconds / steps,
+            validation=(1 - weight) * self.costs.validation + weight * validation,
+            final=self.costs.final,
+        )
 
-    def rounds(self, epochs: float, steps: int) -> int:
-        """Into how many rounds a run of that many epochs is cut."""
-        wanted = min(MAX_ROUNDS, max(MIN_ROUNDS, int(epochs)), steps)
+    def rounds(self, wanted: float, steps: int) -> int:
+        """Into how many rounds the rest of a run is cut, when validations may not take more than their share."""
+        count = min(wanted, steps)
         if self.costs.validation > 0:
-            wanted = min(wanted, int(VALIDATION_SHARE * self.left() / self.costs.validation))
-        return max(1, wanted)
+            count = min(count, VALIDATION_SHARE * self.left() / self.costs.validation)
+        return max(1, int(count))
 
 
 def measured(work: Callable[[Batch], object], batches: Sequence[Batch], limit: float) -> float:

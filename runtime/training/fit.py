@@ -16,7 +16,7 @@ from equic.runtime.build import Model
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from .batches import Samples, TrainingStream, evaluation_batches, evaluation_count
-from .budget import MAX_ROUNDS, TRAIN_ERRORS_SHARE, Budget, Costs, measured
+from .budget import MAX_ROUNDS, MIN_ROUNDS, TRAIN_ERRORS_SHARE, Budget, Costs, measured
 from .losses import LossTerm
 from .metrics import evaluate
 from .module import TrainingModule
@@ -67,7 +67,7 @@ def fit(
     if seconds is not None:
         budget = Budget(seconds, started, *_measure(module, stream, samples, seconds))
         steps = max(1, budget.steps_left(rounds_left=1))
-        count = budget.rounds(stream.epochs(steps), steps)
+        count = budget.rounds(min(MAX_ROUNDS, max(MIN_ROUNDS, stream.epochs(steps))), steps)
         total = max(count, budget.steps_left(rounds_left=count))
         reporter.say(
             f"{seconds / 60:.3g} minutes are about {stream.epochs(total):.4g} epochs of this model and data"

@@ -69,7 +69,9 @@ class Reporter:
         if not due:
             return
         self._last_line = time.monotonic()
-        parts = [f"{row['epoch']:>10.6g} {number(row['loss']):>10}"]
+        epoch = row["epoch"]
+        shown = str(epoch) if isinstance(epoch, int) else f"{epoch:.2f}"
+        parts = [f"{shown:>10} {number(row['loss']):>10}"]
         parts += [f"{self._error(row, shown.target, shown.rmse, shown.factor):>18}" for shown in self._shown]
         parts += [f"{row['rate']:>9.2g} {duration(left):>8}"]
         self.say(" ".join(parts) + (" *" if best else ""))

@@ -93,9 +93,9 @@ class Rounds(pl.Callback):
         """Fit what is left of the run to what is left of the budget."""
         assert self.budget is not None
         step = self.module.steps
-        total = step + self.budget.steps_left(self.rounds - self.place)
-        if total - step < self.rounds - self.place:  # rounds need a step each
-            self.rounds = self.place + (total - step)
+        left = self.budget.rounds(self.rounds - self.place, self.budget.steps_left(rounds_left=1))
+        total = step + self.budget.steps_left(rounds_left=left)
+        self.rounds = self.place + min(left, total - step)  # a round has at least one step
         self.module.schedule.replan(step, total)
         self.anchor = (self.place, step)
 

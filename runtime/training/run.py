@@ -133,6 +133,9 @@ def train(
         units = {name: output.unit for name, output in plan.outputs.items()}
         results = {"metrics": metrics, "units": units, "samples": counts, **summary}
         write_json(directory / "metrics.json", {**results, "seconds": round(rounds.seconds, 3)})
+        if counts["train"] < len(samples["train"]):
+            all_samples = len(samples["train"])
+            reporter.say(f"the budget allows errors on {counts['train']} of {all_samples} training samples")
         if progress:
             console.print(errors_table(plan, metrics, counts))
         reporter.say(f"trained in {duration(rounds.seconds)}; model, errors and history are in {directory}")
@@ -187,8 +190,12 @@ def _samples(sets: Sets, terms: Sequence[LossTerm], device: torch.device) -> dic
                 f"the loss names `{term.target}`, but the training set has no labels for it",
                 help=f"it has labels for: {', '.join(sorted(labelled)) or 'nothing'}",
             )
-    if "validation" in samples and not labelled & set(samples["validation"].targets()):
-        raise TrainingError("the validation set has no labels", help="give it `labels:`, or remove it")
+    wanted = {term.target for term in terms}
+    if "validation" in samples and not wanted & set(samples["validation"].targets()):
+        raise TrainingError(
+            f"the validation set has no labels for {', '.join(sorted(wanted))}",
+            help="give it some, or remove it",
+        )
     return samples
 
 

@@ -43,7 +43,7 @@ def same_model(a: Model, b: Model) -> bool:
     return x.keys() == y.keys() and all(torch.equal(x[name], y[name]) for name in x)
 
 
-def repack(path: Path, change: Callable[[dict[str, bytes]], None]) -> Path:
+def repack(path: Path, change: Callable[[dict[str, bytes]], object]) -> Path:
     """Rewrite an artifact with changed entries; its hashes are left as they are."""
     with zipfile.ZipFile(path) as archive:
         entries = {name: archive.read(name) for name in archive.namelist()}

