@@ -204,8 +204,7 @@ class _Run:
             reasons = list(dict.fromkeys(row.reason or "unknown" for row in settled))
             raise TuningError(
                 f"all {len(settled)} trials failed: {'; '.join(reasons[:3])}",
-                help="`equic train` on the same spec, with fixed values, shows where it fails; after mending, begin the "
-                "search in a new file",
+                help="`equic train` with fixed values shows where it fails; then begin the search in a new file",
             )
 
 
