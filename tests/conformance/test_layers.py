@@ -1,0 +1,224 @@
+"""Every layer keeps its claims, in both precisions, and what is claimed broken fails the probe."""
+
+import pytest
+import torch
+from equic.runtime.errors import ArtifactError
+from equic.runtime.irreps import Irreps
+from equic.runtime.layers import LAYERS
+from equic.runtime.testing.equivariance import assert_equivariant, equivariance_error
+from equic.runtime.testing.inputs import random_rotation
+
+TOLERANCE = {torch.float64: 1e-10, torch.float32: 2e-5}
+ELEMENTS = {
+    "rotation": random_rotation(1),
+    "improper": random_rotation(2, improper=True),
+    "inversion": -torch.eye(3, dtype=torch.float64),
+}
+EDGES = torch.tensor([[0, 1, 2, 3, 1, 0], [1, 1, 0, 2, 3, 3]])
+SPECIES = torch.tensor([0, 2, 1, 0])
+SYSTEM = torch.tensor([0, 0, 1, 1])
+CELL = torch.zeros(2, 3, 3, dtype=torch.float64)
+
+
+def build(layer, params, dtype=torch.float64, seed=0):
+    module = LAYERS[layer](params)
+    module.initialise(torch.Generator().manual_seed(seed))
+    return module.to(dtype)
+
+
+def draw(rows, rep, dtype=torch.float64, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(rows, Irreps.parse(rep).dim, generator=generator, dtype=torch.float64).to(dtype)
+
+
+MIXED = "4x0e+3x1o+2x1e+2x2e+2x0o"
+PATHS = [[0, 0, 0, 1.0], [0, 1, 2, 1.0], [1, 1, 1, 1.0], [1, 2, 3, 1.0], [1, 0, 4, 1.0]]
+PRODUCT = {"left": "3x0e+3x1o", "right": "1x0e+1x1o+1x2e", "out": "3x0e+3x0e+3x1o+3x3o+3x1o", "mode": "uvu"}
+POWER = {"in": "3x0e+3x1o+3x2e+3x3o", "out": "3x0e+3x1o+3x2e", "order": 3, "species": 3, "relax": None}
+
+
+def linear(source, out, **more):
+    params = {"in": source, "out": out, "species": None, "bias": False, "relax": None, "hard": ["O(3)"]}
+    return {**params, **more}
+
+
+# layer: parameters, (rows, rep) of each input (a tensor: passed as it is), rep of the output
+EXAMPLES = {
+    "relative": ("relative", {}, [(4, "1x1o"), EDGES, torch.zeros(6, 3), CELL, SYSTEM], "1x1o"),
+    "length": ("length", {}, [(6, "1x1o")], "1x0e"),
+    "sph": ("sph", {"lmax": 4}, [(6, "1x1o")], "1x0e+1x1o+1x2e+1x3o+1x4e"),
+    "linear": ("linear", linear(MIXED, "2x2e+3x0e+1x1e+5x1o+2x1o"), [(5, MIXED)], "2x2e+3x0e+1x1e+5x1o+2x1o"),
+    "linear, unmerged": (
+        "linear",
+        linear("2x1o+3x0e+4x1o", "5x1o+2x0e"),
+        [(5, "2x1o+3x0e+4x1o")],
+        "5x1o+2x0e",
+    ),
+    "linear, bias": ("linear", linear(MIXED, MIXED, bias=True), [(5, MIXED)], MIXED),
+    "linear, species": ("linear", linear(MIXED, MIXED, species=3), [(4, MIXED), SPECIES], MIXED),
+    "linear, many species": ("linear", linear(MIXED, MIXED, species=30), [(4, MIXED), SPECIES], MIXED),
+    "linear, nothing in common": (
+        "linear",
+        linear("2x1o+2x0e", "3x2e+1x0e"),
+        [(5, "2x1o+2x0e")],
+        "3x2e+1x0e",
+    ),
+    "product": (
+        "product",
+        {**PRODUCT, "paths": PATHS},
+        [(6, PRODUCT["left"]), (6, PRODUCT["right"]), (6, "15")],
+        PRODUCT["out"],
+    ),
+    "power": ("power", POWER, [(4, POWER["in"]), SPECIES], POWER["out"]),
+    "gather": ("gather", {"role": "source"}, [(4, MIXED), EDGES], MIXED),
+    "reduce to nodes": (
+        "reduce",
+        {"from": "edge", "to": "node", "norm": "average"},
+        [(6, MIXED), EDGES, SPECIES, torch.tensor(2.5)],
+        MIXED,
+    ),
+    "reduce to systems": (
+        "reduce",
+        {"from": "node", "to": "system", "norm": "sum"},
+        [(4, MIXED), SYSTEM, CELL],
+        MIXED,
+    ),
+    "act, pointwise": (
+        "act",
+        {"form": "pointwise", "f": "silu", "in": "5x0e", "out": "5x0e"},
+        [(5, "5x0e")],
+        "5x0e",
+    ),
+    "act, odd": (
+        "act",
+        {"form": "pointwise", "f": "tanh", "in": "5x0o", "out": "5x0o"},
+        [(5, "5x0o")],
+        "5x0o",
+    ),
+    "act, gate": (
+        "act",
+        {"form": "gate", "f": "silu", "in": "3x0e+5x0e+3x1o+2x2e", "out": "3x0e+3x1o+2x2e"},
+        [(5, "3x0e+5x0e+3x1o+2x2e")],
+        "3x0e+3x1o+2x2e",
+    ),
+    "act, norm": ("act", {"form": "norm", "f": "silu", "in": MIXED, "out": MIXED}, [(5, MIXED)], MIXED),
+    "add": ("add", {}, [(5, MIXED), (5, MIXED), (5, MIXED)], MIXED),
+    "difference": ("difference", {}, [(5, MIXED), (5, MIXED)], MIXED),
+    "scale": ("scale", {"by": 0.3}, [(5, MIXED)], MIXED),
+    "concat": ("concat", {}, [(5, "2x1o"), (5, "1x2e+3x0e")], "2x1o+1x2e+3x0e"),
+    "slice": ("slice", {"start": 4, "stop": 13}, [(5, MIXED)], "3x1o"),
+    "inner": ("inner", {"in": MIXED}, [(5, MIXED), (5, MIXED)], "13x0e"),
+    "poisson": ("poisson", {"dim": 6}, [(5, "1x1o+1x1o")], "1x1o+1x1o"),
+    "grad": (
+        "grad",
+        {"wrt": "positions", "scale": -1.0, "per_volume": False},
+        [(5, "1x1o"), torch.ones(2)],
+        "1x1o",
+    ),
+}
+
+# layers of invariant numbers, whose claim is only that their inputs are
+INVARIANT = {"input", "radial", "embed", "mlp", "shift_scale"}
+
+
+def example(name, dtype, seed=0):
+    layer, params, parts, out = EXAMPLES[name]
+    inputs, reps = [], []
+    for i, part in enumerate(parts):
+        if isinstance(part, torch.Tensor):
+            inputs.append(part)
+            reps.append(None)
+        else:
+            rows, rep = part
+            inputs.append(draw(rows, rep, torch.float64 if layer == "relative" else dtype, seed + i))
+            reps.append(rep)
+    return build(layer, params, dtype, seed), inputs, reps, out
+
+
+def test_every_layer_has_an_example_here_or_takes_invariants_only():
+    assert {layer for layer, *_ in EXAMPLES.values()} | INVARIANT == set(LAYERS)
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_a_layer_is_equivariant(name, dtype):
+    module, inputs, reps, out = example(name, dtype)
+    for element in ELEMENTS.values():
+        assert_equivariant(module, inputs, reps, out, element, TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_a_layer_keeps_the_dtype_and_has_the_declared_size(name):
+    module, inputs, _, out = example(name, torch.float32)
+    y = module(*inputs)
+    assert y.dtype == (torch.float64 if name == "reduce to systems" else torch.float32)
+    assert y.shape[-1] == Irreps.parse(out).dim
+
+
+@pytest.mark.parametrize("name", [name for name in EXAMPLES if EXAMPLES[name][0] not in ("relative",)])
+def test_a_layer_can_be_differentiated_twice(name):
+    module, inputs, reps, _ = example(name, torch.float64)
+    live = [i for i, rep in enumerate(reps) if rep is not None]
+
+    def function(*values):
+        full = list(inputs)
+        for i, value in zip(live, values, strict=True):
+            full[i] = value
+        return module(*full)
+
+    # from a few rows only: the cost of finite differences grows with their square
+    values = [inputs[i].clone().requires_grad_(True) for i in live]
+    assert torch.autograd.gradcheck(function, values, fast_mode=True)
+    assert torch.autograd.gradgradcheck(function, values, fast_mode=True)
+
+
+# ----------------------------------------------------------------------------------- what must fail the probe
+
+
+def test_a_pointwise_function_of_a_vector_is_caught():
+    module = build("act", {"form": "pointwise", "f": "tanh", "in": "4x1o", "out": "4x1o"})
+    x = draw(5, "4x1o")
+    assert equivariance_error(module, [x], ["4x1o"], "4x1o", ELEMENTS["rotation"]) > 1e-3
+    even = build("act", {"form": "pointwise", "f": "silu", "in": "4x0o", "out": "4x0o"})
+    x = draw(5, "4x0o")
+    assert equivariance_error(even, [x], ["4x0o"], "4x0o", ELEMENTS["inversion"]) > 1e-3
+
+
+def test_a_product_of_forbidden_parity_breaks_inversion_alone():
+    params = {"left": "3x1o", "right": "1x1o", "out": "3x1o", "mode": "uvu", "paths": [[0, 0, 0, 0.5]]}
+    module = build("product", params)
+    inputs, reps = [draw(6, "3x1o"), draw(6, "1x1o", seed=1), draw(6, "3", seed=2)], ["3x1o", "1x1o", "3"]
+    assert_equivariant(module, inputs, reps, "3x1o", ELEMENTS["rotation"], 1e-12)
+    assert equivariance_error(module, inputs, reps, "3x1o", ELEMENTS["inversion"]) > 0.1
+
+
+def test_an_mlp_of_a_vector_is_caught():
+    module = build("mlp", {"in": 3, "widths": [8], "out": 3, "act": "silu", "bias": False, "init": "normal"})
+    assert equivariance_error(module, [draw(5, "1x1o")], ["1x1o"], "1x1o", ELEMENTS["rotation"]) > 1e-3
+
+
+# ---------------------------------------------------------------------------------------------- refusals
+
+
+@pytest.mark.parametrize(
+    ("layer", "params", "message"),
+    [
+        (
+            "radial",
+            {"basis": "gaussian", "count": 8, "cutoff": 5.0, "envelope": {"polynomial": 5}},
+            "gaussian",
+        ),
+        ("product", {**PRODUCT, "mode": "uvw", "paths": PATHS}, "mode `uvw`"),
+        ("product", {**PRODUCT, "paths": PATHS[:-1]}, "exactly one path"),
+        ("product", {**PRODUCT, "paths": [*PATHS[:-1], [0, 0, 4, 1.0]]}, "no uvu path"),
+        ("product", {**PRODUCT, "right": "2x0e", "paths": PATHS}, "multiplicity 1"),
+        ("power", {**POWER, "out": "2x0e"}, "one multiplicity"),
+        ("linear", linear("2x1", "2x1o"), "no linear map"),
+        ("act", {"form": "fourier", "f": "silu", "in": "2x0e", "out": "2x0e"}, "form `fourier`"),
+        ("act", {"form": "gate", "f": "silu", "in": "2x0e+2x1o", "out": "2x0e+2x1o"}, "needs 2 gates"),
+        ("reduce", {"from": "node", "to": "edge", "norm": "sum"}, "reduce from node to edge"),
+    ],
+)
+def test_parameters_that_mean_nothing_are_refused(layer, params, message):
+    with pytest.raises(ArtifactError, match=message):
+        LAYERS[layer](params)
