@@ -80,6 +80,12 @@ def export_pt2(
     if threads < 1:
         raise ExportError(f"threads must be at least 1, not {threads}")
     find_compiler()
+    papers = {
+        "certificate": certificate.to_json() if _speaks_json(certificate) else certificate,
+        "probes": probes,
+        "meta": dict(meta or {}),
+    }
+    _as_json(papers)  # before the work, not after it
     target = pick_device(device)
     twin = recast(model, DTYPES[dtype], target)
     traced = trace(twin)
@@ -97,19 +103,13 @@ def export_pt2(
         "threads": threads,
         "graph_hash": plan.graph_hash,
         "weights_hash": weights_hash(model),
-        "certificate": certificate.to_json() if _speaks_json(certificate) else certificate,
-        "probes": probes,
         "versions": versions(),
-        "meta": dict(meta or {}),
+        **papers,
     }
-    try:
-        text = json.dumps(metadata, allow_nan=False, separators=(",", ":"))
-    except (TypeError, ValueError) as problem:
-        raise ExportError(f"the metadata is not plain JSON: {problem}") from problem
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.pt2")
     try:
-        _compile(traced, draft, text, isa=isa, threads=threads)
+        _compile(traced, draft, _as_json(metadata), isa=isa, threads=threads)
         self_check(draft, twin, traced.inputs)
         os.replace(draft, path)
     finally:
@@ -156,6 +156,13 @@ def _compile(traced: Traced, draft: Path, metadata: str, *, isa: str, threads: i
         raise ExportError(f"the model could not be compiled: {lines[0]}") from problem
     finally:
         log.setLevel(level)
+
+
+def _as_json(document: Mapping[str, Any]) -> str:
+    try:
+        return json.dumps(document, allow_nan=False, separators=(",", ":"))
+    except (TypeError, ValueError) as problem:
+        raise ExportError(f"certificate, probes and meta must be plain JSON: {problem}") from problem
 
 
 def _units(plan: Plan) -> dict[str, str]:

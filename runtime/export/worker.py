@@ -19,21 +19,21 @@ from safetensors.torch import load_file, save_file  # noqa: E402
 
 
 def main(package: str, inputs: str, outputs: str) -> None:
-    run = torch._inductor.aoti_load_package(package)
+    loader = torch._C._aoti.AOTIModelPackageLoader(package, "model", False, 1, -1)  # as C++ hosts do
     cases: dict[int, dict[int, torch.Tensor]] = {}
     for key, value in load_file(inputs).items():
         case, position, _ = key.split("/")
         cases.setdefault(int(case), {})[int(position)] = value
-    device = run.get_metadata().get("AOTI_DEVICE_KEY", "cpu")
+    device = loader.get_metadata().get("AOTI_DEVICE_KEY", "cpu")
     results = {}
     arguments: list[torch.Tensor] = []
     for case in sorted(cases):
         arguments = [cases[case][position].to(device) for position in sorted(cases[case])]
-        for position, value in enumerate(run(*arguments)):
+        for position, value in enumerate(loader.run(arguments)):
             results[f"{case}/{position}"] = value.cpu().contiguous().clone()
     wrong = arguments[0].to(torch.float16)
     try:
-        run(wrong, *arguments[1:])
+        loader.run([wrong, *arguments[1:]])
     except Exception:
         pass
     else:
