@@ -18,6 +18,8 @@ from .plan import Plan
 if TYPE_CHECKING:
     from ase import Atoms
 
+    from .export import Exported
+
 Prediction = dict[str, NDArray[np.float64]]
 
 # A batch ends at this many edges even when it has room for more structures: memory goes with the edges.
@@ -29,14 +31,14 @@ _VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))  # ASE's order: xx, yy
 
 
 def predict(
-    model: Model, structures: "Sequence[Atoms | Frame]", *, batch: int = 32, device: str = "auto"
+    model: "Model | Exported", structures: "Sequence[Atoms | Frame]", *, batch: int = 32, device: str = "auto"
 ) -> list[Prediction]:
     """What the model says of each structure, in order.
 
     Shapes:    energy [], forces [N, 3], stress [3, 3], node_energy [N], others as their type says; float64
     Units:     eV, eV/Å, eV/Å^3, the plan's
-    A stress is given only for structures that are periodic in all three directions. The model is left on the
-    device that it came on.
+    A stress is given only for structures that are periodic in all three directions. A model is left on the device
+    that it came on; an exported one runs on the device that it was compiled for.
 
     Raises:
         DataError: the model is not one of atoms, or a structure has an element that it does not know.
@@ -61,7 +63,7 @@ def predict(
 
 
 def predict_states(
-    model: Model, states: NDArray[np.float64], *, batch: int = 4096, device: str = "auto"
+    model: "Model | Exported", states: NDArray[np.float64], *, batch: int = 4096, device: str = "auto"
 ) -> Prediction:
     """What the model says of states z = (q, p): `derivatives` [M, D], and `hamiltonian` [M] where there is one.
 
@@ -149,8 +151,11 @@ def _split(
 
 
 @contextmanager
-def _on_device(model: Model, device: str) -> Iterator[torch.device]:
+def _on_device(model: "Model | Exported", device: str) -> Iterator[torch.device]:
     """Inside, the model is on `device` and evaluates; afterwards it is as it was."""
+    if not isinstance(model, Model):
+        yield model.device
+        return
     before = next((p.device for p in model.parameters()), torch.device("cpu"))
     where, training = pick_device(device), model.training
     model.to(where).eval()

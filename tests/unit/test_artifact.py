@@ -20,7 +20,7 @@ from equic.runtime.artifact import (
 )
 from equic.runtime.build import Model, build_module
 from equic.runtime.errors import ArtifactError
-from equic.runtime.testing.plans import hnn_plan
+from equic.runtime.testing.plans import hnn_plan, mace_plan
 
 SPEC = "equic: 1\nname: hnn example\n"
 CERTIFICATE = {"items": [{"name": "energy drift", "value": 1e-9, "status": "holds"}]}
@@ -290,6 +290,26 @@ def test_a_failed_write_leaves_the_old_file(
         save_artifact(saved, model, spec_text="other")
     assert saved.read_bytes() == before
     assert [p.name for p in saved.parent.iterdir()] == [saved.name]
+
+
+def test_coupling_tables_are_recognised_in_every_precision(tmp_path: Path) -> None:
+    small = mace_plan(channels=2, lmax=2, correlation=3, layers=1, widths=(4,))
+    model = build_module(small, seed=0, dtype=torch.float32)
+    model.set_statistics({"atomic_energies": [-13.6, -1030.1, -2040.2], "scale": 0.7})
+    path = save_artifact(tmp_path / "m.equic", model, spec_text="")
+    loaded = load_artifact(path, dtype=torch.float64).model
+    assert loaded.statistics.get_buffer("scale").item() == 0.7
+    a, b = constant_fingerprints(model), constant_fingerprints(loaded)
+    assert len(a) > 5
+    for name in a:
+        np.testing.assert_allclose(a[name], b[name], atol=1e-6)
+    name, table = max(dict(model.named_buffers()).items(), key=lambda item: item[1].numel())
+    assert name in a
+    for change in (table * -1, table.flip(0), table * 1.01):
+        before = table.clone()
+        table.copy_(change)
+        assert np.abs(np.subtract(constant_fingerprints(model)[name], a[name])).max() > 1e-4
+        table.copy_(before)
 
 
 def test_constants_of_another_version_are_noticed(saved: Path, model: Model) -> None:

@@ -109,6 +109,21 @@ def test_states() -> None:
     assert predict_states(model, np.zeros((0, 2)), device="cpu")["derivatives"].shape == (0, 2)
 
 
+def test_an_exported_model_runs_where_it_was_compiled_for(model: Model, structures: list[Atoms]) -> None:
+    class Compiled:
+        """What predictions use of an export."""
+
+        plan = model.plan
+        device = torch.device("cpu")
+
+        def __call__(self, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+            assert all(value.device == self.device for value in inputs.values())
+            return model(inputs)
+
+    for a, b in zip(predict(Compiled(), structures), predict(model, structures, device="cpu"), strict=True):  # type: ignore[arg-type]
+        assert np.array_equal(a["energy"], b["energy"])
+
+
 def test_wrong_use_is_said(model: Model) -> None:
     states = build_module(hnn_plan())
     with pytest.raises(DataError, match="predict_states"):
