@@ -67,6 +67,7 @@ class Report:
 
     texts: dict[str, str] = field(default_factory=dict)
     _found: dict[Diagnostic, None] = field(default_factory=dict, repr=False)
+    _unusable: list[Span] = field(default_factory=list, repr=False)
 
     def error(
         self,
@@ -108,8 +109,14 @@ class Report:
         self.add(Diagnostic(code, Severity.NOTE, message, span, label, help, tuple(related)))
 
     def add(self, diagnostic: Diagnostic) -> None:
-        """Add a diagnostic; the same one twice counts once."""
-        self._found.setdefault(diagnostic)
+        """Add a diagnostic; the same one twice counts once, and what `give_up` covers does not count."""
+        span = diagnostic.span
+        if span is None or not any(outer.covers(span) for outer in self._unusable):
+            self._found.setdefault(diagnostic)
+
+    def give_up(self, span: Span) -> None:
+        """Leave out whatever later stages say of the value at `span`: its mistake is already reported."""
+        self._unusable.append(span)
 
     def extend(self, other: "Report") -> None:
         """Take over the diagnostics and texts of another report."""

@@ -39,7 +39,7 @@ def render_full(diagnostic: Diagnostic, texts: Mapping[str, str]) -> str:
 def render_concise(diagnostic: Diagnostic) -> str:
     """One line, as compilers and editors write it: `file:line:column: error[T204]: message`."""
     place = "" if diagnostic.span is None else f"{diagnostic.span}: "
-    return f"{place}{diagnostic.severity}[{diagnostic.code}]: {diagnostic.message}"
+    return _visible(f"{place}{diagnostic.severity}[{diagnostic.code}]: {diagnostic.message}")
 
 
 def render_json(report: Report | Iterable[Diagnostic]) -> list[dict[str, Any]]:
@@ -93,7 +93,7 @@ def _lines(diagnostic: Diagnostic, texts: Mapping[str, str]) -> Iterable[Line]:
     style = _STYLES[diagnostic.severity]
     yield [
         (f"{diagnostic.severity}[{diagnostic.code}]", style),
-        (f": {diagnostic.message}", "bold"),
+        (f": {_visible(diagnostic.message)}", "bold"),
     ]
     yield from _snippet(diagnostic.span, diagnostic.label, style, texts)
     for span, text in diagnostic.related:
@@ -104,7 +104,7 @@ def _lines(diagnostic: Diagnostic, texts: Mapping[str, str]) -> Iterable[Line]:
 
 
 def _sentence(word: str, text: str) -> Iterable[Line]:
-    first, *rest = text.split("\n")
+    first, *rest = (_visible(line) for line in text.split("\n"))
     yield [(" = ", "bold blue"), (f"{word}: ", "bold"), (first, "")]
     for line in rest:
         yield [(" " * (len(word) + 5), ""), (line, "")]
@@ -113,7 +113,7 @@ def _sentence(word: str, text: str) -> Iterable[Line]:
 def _snippet(span: Span | None, label: str | None, style: str, texts: Mapping[str, str]) -> Iterable[Line]:
     if span is None:
         return
-    yield [(" --> ", "bold blue"), (str(span), "")]
+    yield [(" --> ", "bold blue"), (_visible(str(span)), "")]
     text = texts.get(span.file)
     if text is None:
         return
@@ -134,7 +134,7 @@ def _snippet(span: Span | None, label: str | None, style: str, texts: Mapping[st
 def _window(line: str, start: int, end: int) -> tuple[str, int, int]:
     """The part of a line to show, the columns before the carets, and the number of carets."""
     cells = [_cells(character) for character in line]
-    line = line.replace("\t", " ")
+    line = _visible(line)
     first, last = 0, len(line)
     if sum(cells) > WIDTH:
         first = max(0, min(start - WIDTH // 3, len(line) - WIDTH))
@@ -144,6 +144,12 @@ def _window(line: str, start: int, end: int) -> tuple[str, int, int]:
     end = min(end, last)
     left, right = ("…" if first > 0 else ""), ("…" if last < len(line) else "")
     return left + line[first:last] + right, len(left) + sum(cells[first:start]), sum(cells[start:end])
+
+
+def _visible(text: str) -> str:
+    """The text without characters that move a terminal's cursor or do not show; tabs are blanks."""
+    text = text.replace("\t", " ")
+    return text if text.isprintable() else "".join(c if c.isprintable() else "\ufffd" for c in text)
 
 
 def _cells(character: str) -> int:

@@ -141,6 +141,7 @@ class _Extractor:
         self.refuse_nested(search)
         space = self.space(search, path, node.span)
         if space is None:
+            self.report.give_up(node.span)
             return Node(None, node.span, node.key)
         spaces.append(space)
         return replace(space.node(space.default), key=node.key)

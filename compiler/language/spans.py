@@ -29,5 +29,9 @@ class Span:
     start: Position
     end: Position
 
+    def covers(self, other: "Span") -> bool:
+        """Whether `other` lies within this stretch."""
+        return self.file == other.file and self.start <= other.start and other.end <= self.end
+
     def __str__(self) -> str:
         return f"{self.file}:{self.start.line}:{self.start.column}"

@@ -228,7 +228,8 @@ class _Writer:
             where = path_text((*self.prefix, *homes[0]))
             help = f"it belongs under `{where}`" if where else "it belongs at the top, without indentation"
         else:
-            help = suggestion(key, free, _keys_help(known) or "remove it")
+            near = free if nearest(key, free) is not None else known
+            help = suggestion(key, near, _keys_help(known) or "remove it")
         span = self.source.span(path, key=True)
         self.report.error(
             Code.UNKNOWN_KEY, span, f"{place_words(parent)} has no key `{clip(key)}`", help=help

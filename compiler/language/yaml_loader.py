@@ -177,14 +177,16 @@ class _Reader:
     def content(self, event: Any, depth: int) -> Node:
         if isinstance(event, yaml.ScalarEvent):
             return self.scalar(event)
+        kind, words = (
+            ("seq", "a list") if isinstance(event, yaml.SequenceStartEvent) else ("map", "a mapping")
+        )
         tag = self.tag(event)
-        if isinstance(event, yaml.SequenceStartEvent):
-            if tag not in (None, "seq"):
-                self.wrong_tag(event, tag, "a list")
-            return self.sequence(event, depth)
-        if tag not in (None, "map"):
-            self.wrong_tag(event, tag, "a mapping")
-        return self.mapping(event, depth)
+        if tag not in (None, kind):
+            self.wrong_tag(event, tag, words)
+        node = self.sequence(event, depth) if kind == "seq" else self.mapping(event, depth)
+        if event.tag not in (None, "!") and tag != kind:
+            self.report.give_up(node.span)
+        return node
 
     def alias(self, event: Any, depth: int) -> Node:
         span = self.span(event)
@@ -196,6 +198,7 @@ class _Reader:
                 f"no value above is named `&{event.anchor}`",
                 help="name the value with `&` where it first stands, or quote a text that starts with `*`",
             )
+            self.report.give_up(span)
             return Node(None, span, alias=True)
         if anchor.node is None:
             self.report.error(
@@ -270,7 +273,7 @@ class _Reader:
                 Code.KEY_NOT_TEXT,
                 node.span,
                 f"the key `{text}` is {_name(node.value)}, not a text",
-                help=f'write `"{text}"` in quotes' if text else "write a key before the `:`",
+                help=f'put it in quotes: `"{text}"`' if text else "write a key before the `:`",
             )
         return node.text
 
@@ -309,6 +312,7 @@ class _Reader:
                 "this number is larger than a double can hold",
                 help="write `.inf` for infinity, or quote the number if it is a text",
             )
+            self.report.give_up(span)
             return 0
 
     def tag(self, event: Any) -> str | None:
@@ -329,6 +333,7 @@ class _Reader:
                 f"the tag `{event.tag.replace('tag:yaml.org,2002:', '!!')}` is not allowed",
                 help="remove it: a spec is data, and every value says by its form what it is",
             )
+            self.report.give_up(span)
         return name
 
     def tag_width(self, start: Position) -> int:
@@ -337,8 +342,9 @@ class _Reader:
         match = re.match(r"(?:&\S+\s+)?!\S*", line[offset:])
         return match.end() if match else 1
 
-    def wrong_tag(self, event: Any, tag: str, found: str) -> None:
+    def wrong_tag(self, event: Any, tag: str | None, found: str) -> None:
         self.report.error(Code.TAG, self.span(event), f"{found} is not a `!!{tag}`", help="remove the tag")
+        self.report.give_up(self.span(event))
 
     def closed(self, start: Any, end: Any, last: Span | None) -> Span:
         """The span of a list or mapping; a block ends with its last item, not where the next token starts."""

@@ -135,6 +135,17 @@ def test_diagnostics_are_sorted_by_place_and_counted_once():
     assert summary(report) == "2 errors, 1 warning, 1 note"
 
 
+def test_what_is_said_of_a_given_up_value_does_not_count():
+    report = Report()
+    report.error(Code.UNKNOWN_ALIAS, span(2, 3, 9), "first")
+    report.give_up(span(2, 3, 9))
+    report.error(Code.WRONG_TYPE, span(2, 3, 9), "follows from it")
+    report.error(Code.WRONG_TYPE, span(2, 4, 5), "lies in it")
+    report.error(Code.WRONG_TYPE, span(2, 3, 10), "larger")
+    report.error(Code.WRONG_TYPE, span(2, 3, 9, "other.yaml"), "elsewhere")
+    assert sorted(d.message for d in report.diagnostics) == ["elsewhere", "first", "larger"]
+
+
 def test_warnings_do_not_stop():
     report = Report()
     report.warning(Code.TINY_SEARCH, None, "hm")
@@ -221,6 +232,12 @@ def test_long_lines_are_cut_around_the_caret(start):
 def test_places_without_text_still_render(place):
     shown = render_full(error(place), {"spec.yaml": "a: 1"})
     assert shown == "error[T204]: wrong" + (f"\n --> {place}" if place else "")
+
+
+def test_control_characters_do_not_reach_the_terminal():
+    shown = render_full(error(span(1, 4, 7), "a \x1b[31mb", help="c\x07"), {"spec.yaml": "a: \u2028\u200bx"})
+    assert "\x1b" not in shown
+    assert shown.split("\n")[2:] == ["1 | a: \ufffd\ufffdx", "  |    ^^^", " = help: c\ufffd"]
 
 
 def test_concise_form():
