@@ -194,10 +194,12 @@ def _thermalize(
 ) -> int:
     """Draw momenta; return the number of degrees of freedom that share the kinetic energy."""
     from ase import units
-    from ase.md.velocitydistribution import Stationary, thermalize_momenta
+    from ase.md.velocitydistribution import Stationary
 
     if temperature is not None:
-        thermalize_momenta(system, temperature * units.kB, rng=generator)
+        # by hand: ASE's own function has changed its name and the unit of its argument
+        width = np.sqrt(system.get_masses()[:, None] * units.kB * temperature)
+        system.set_momenta(width * generator.standard_normal((len(system), 3)))
     free = int(system.get_number_of_degrees_of_freedom())
     if ensemble == "nve" and len(system) > 1 and not system.constraints:
         if temperature is not None:

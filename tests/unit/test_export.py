@@ -16,7 +16,7 @@ from equic.runtime.certify import certify, parity_item, probes
 from equic.runtime.errors import EquicError, ExportError
 from equic.runtime.export import Exported, export_pt2, load_pt2, package, read_metadata
 from equic.runtime.export.samples import sample_inputs, trace_inputs
-from equic.runtime.export.trace import recast, trace
+from equic.runtime.export.trace import Traced, recast, trace
 from equic.runtime.testing.plans import hnn_plan, mace_plan
 
 PLAN = mace_plan(channels=2, lmax=1, correlation=2, layers=1, widths=(8,))
