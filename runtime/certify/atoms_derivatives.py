@@ -45,7 +45,9 @@ def derivative_items(baseline: Baseline, rng: np.random.Generator) -> list[Item]
             measure=f"F + dE/dx {how} {force_step:g} Å, {baseline.words['forces']}",
             rounding=_difference_rounding(baseline, force_step),
         ),
-        judge(JACOBIAN, dtype, twist, rule, measure=f"J - J^T beside J = dF/dx {how} {twist_step:g} Å"),
+        not_applicable(JACOBIAN, dtype, "the forces do not change as atoms move")
+        if np.isposinf(twist)
+        else judge(JACOBIAN, dtype, twist, rule, measure=f"J - J^T beside J = dF/dx {how} {twist_step:g} Å"),
     ]
 
 
@@ -108,7 +110,7 @@ def _directions(atoms: int, rng: np.random.Generator) -> Array:
 
 
 def _force_errors(baseline: Baseline, directions: list[Array], step: float) -> tuple[float, float]:
-    """The two relative errors of `derivative_items` at one step."""
+    """The two relative errors of `derivative_items` at one step; the second is infinite where J is zero."""
     # A unit direction spread over n atoms moves each by 1/sqrt(n): give every atom about `step`.
     lengths = [step / float(np.linalg.norm(units, axis=2).max()) for units in directions]
     displaced = [
@@ -132,7 +134,9 @@ def _force_errors(baseline: Baseline, directions: list[Array], step: float) -> t
         start = stop
     misfit = rms(np.concatenate(misfits)) / baseline.scales["forces"]
     total = float(np.sqrt(np.sum(sizes)))
-    return misfit, float(np.sqrt(np.sum(twists))) / total if total > 0 else float("nan")
+    if total == 0.0:
+        return misfit, float("inf")
+    return misfit, float(np.sqrt(np.sum(twists))) / total
 
 
 def _slice(response: Response, start: int, stop: int) -> Array:

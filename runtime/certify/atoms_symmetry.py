@@ -25,14 +25,17 @@ def symmetry_items(
     A stress that the frames themselves do not have is measured in the crystals.
     """
     rotations = haar_rotations(elements, rng)
+    elsewhere = "stress" in crystals.scales and "stress" not in baseline.scales
     items = rotation_items(baseline, rotations)
-    if "stress" in crystals.scales and "stress" not in baseline.scales:
+    if elsewhere:
         items.append(rotation_items(crystals, rotations)[-1])
     if thorough:
         items.append(worst_rotation_item(baseline, rng, elements))
+    items += inversion_items(baseline)
+    if elsewhere:
+        items.append(inversion_items(crystals)[-1])
     return [
         *items,
-        *inversion_items(baseline),
         permutation_item(baseline, rng),
         translation_item(baseline, rng),
     ]

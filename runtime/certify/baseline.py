@@ -46,6 +46,12 @@ class Baseline:
         return tuple(self.scales)
 
     @property
+    def silent(self) -> bool:
+        """The model says nothing about these frames, so that nothing can be measured on them."""
+        floors = {"energy": ENERGY_FLOOR, "forces": FORCE_FLOOR, "stress": STRESS_FLOOR}
+        return all(scale <= floors[target] for target, scale in self.scales.items())
+
+    @property
     def energy_rounding(self) -> float:
         """What rounding the energies to float64 alone may give, relative to their spread."""
         return 16.0 * EPSILON["float64"] * float(np.abs(self.response.energy).max()) / self.scales["energy"]

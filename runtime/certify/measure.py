@@ -13,11 +13,11 @@ from .atoms_derivatives import derivative_items, stress_item
 from .atoms_dynamics import dynamics_items
 from .atoms_locality import extensivity_item, smoothness_item
 from .atoms_symmetry import lattice_item, symmetry_items
-from .baseline import measure_baseline
+from .baseline import Baseline, measure_baseline
 from .certificate import Certificate, Item
 from .frames import random_cells, random_frames
 from .geometry import Geometry, as_geometries
-from .judge import EPSILON
+from .judge import EPSILON, not_applicable
 from .phase_conserved import conservation_items
 from .phase_flow import structure_items, symplectic_item
 from .phase_symmetry import symmetry_items as phase_symmetry_items
@@ -70,29 +70,26 @@ def certify(
         raise EquicError(f"a spread needs at least 2 group elements, not {group_elements}")
     plan, own = model.plan, dtype_of(model)
     exported = not isinstance(model, torch.nn.Module)
-    wanted = (
-        tuple(dtypes)
-        if dtypes is not None
-        else (own,)
-        if exported
-        else tuple(dict.fromkeys(("float64", own)))
-    )
-    chosen = _states(plan, frames, seed) if plan.kind == "phase_space" else _frames(plan, frames, seed)
+    if dtypes is None:
+        dtypes = (own,) if exported or own == "float64" else ("float64", own)
+    on_atoms = plan.kind == "atoms"
+    geometries = _frames(plan, frames, seed) if on_atoms else []
+    states = np.empty((0, 0)) if on_atoms else _states(plan, frames, seed)
     items: list[Item] = []
-    for dtype in wanted:
+    for dtype in dtypes:
         subject = Subject(model, dtype, device)
         # the same group elements, directions and velocities in every dtype, so that the numbers compare
         rng = np.random.default_rng(seed)
-        if plan.kind == "phase_space":
-            items += _phase_space_items(subject, chosen, rng, group_elements)
+        if on_atoms:
+            items += _atoms_items(subject, geometries, rng, group_elements, thorough)
         else:
-            items += _atoms_items(subject, chosen, rng, group_elements, thorough)
+            items += _phase_space_items(subject, states, rng, group_elements)
         items.append(parity_item(model, probes) if exported else no_parity(dtype))
+    count = f"{len(geometries)} {{}} frames" if on_atoms else f"{len(states)} {{}} states"
     meta = {
         "name": plan.name,
         "graph_hash": plan.graph_hash,
-        "measured_on": f"{len(chosen)} {'random' if frames is None else 'given'} "
-        + ("states" if plan.kind == "phase_space" else "frames"),
+        "measured_on": count.format("random" if frames is None else "given"),
         "seed": seed,
         "group_elements": group_elements,
         "thorough": thorough,
@@ -138,15 +135,23 @@ def _atoms_items(
         if cells
         else measure_baseline(subject, random_cells(subject.plan, rng), where="in random cells")
     )
+    strained = baseline if "stress" in baseline.scales else crystals
     return [
-        *symmetry_items(baseline, crystals, rng, elements, thorough),
-        lattice_item(crystals, rng),
-        *derivative_items(baseline, rng),
-        stress_item(baseline if "stress" in baseline.scales else crystals),
-        smoothness_item(baseline, rng),
-        extensivity_item(baseline, rng),
-        *dynamics_items(baseline, rng),
+        *_unless_silent(baseline, symmetry_items(baseline, crystals, rng, elements, thorough)),
+        *_unless_silent(crystals, [lattice_item(crystals, rng)]),
+        *_unless_silent(baseline, derivative_items(baseline, rng)),
+        *_unless_silent(strained, [stress_item(strained)]),
+        *_unless_silent(baseline, [smoothness_item(baseline, rng), extensivity_item(baseline, rng)]),
+        *_unless_silent(baseline, dynamics_items(baseline, rng)),
     ]
+
+
+def _unless_silent(baseline: Baseline, items: Sequence[Item]) -> list[Item]:
+    """The items, or, where the model gives no forces and no binding energy, that nothing was measured."""
+    if not baseline.silent:
+        return list(items)
+    why = "the model gives no forces and no binding energy in these frames"
+    return [not_applicable(item.name, item.dtype, why, item.measure) for item in items]
 
 
 def _phase_space_items(

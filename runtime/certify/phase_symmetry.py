@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -127,6 +128,8 @@ def symmetry_items(subject: Subject, states: Array, rng: np.random.Generator, el
     Shapes: states [M, D]
     """
     coordinates = coordinates_of(subject.plan)
+    actions: list[Action]
+    backs: list[Action]
     items = []
     for claim in subject.plan.claims:
         name = f"{claim.factor} equivariance" if claim.factor.startswith(("SO", "O(")) else claim.factor
@@ -137,8 +140,8 @@ def symmetry_items(subject: Subject, states: Array, rng: np.random.Generator, el
             how = f"over {elements} random angles"
         elif claim.factor == "translation":
             shifts = [shared_shift(coordinates, rng, states) for _ in range(2)]
-            actions = [lambda z, shift=shift: z + shift for shift in shifts]
-            backs = [lambda f: f for _ in shifts]
+            actions = [partial(np.add, shift) for shift in shifts]
+            backs = [np.asarray for _ in shifts]  # a shift of the states leaves their derivatives alone
             how = "under random shifts of the coordinates"
         elif claim.factor == "permutation":
             swap = swap_matrix(coordinates)
