@@ -91,7 +91,7 @@ def _from_preset(spec: Spec, source: Source, report: Report) -> ModelSource | No
         model = _model_class(kind).model_validate({**filled, "blocks": blocks})
     except ValidationError as error:
         for one in error.errors():
-            message = str(one["msg"]).removeprefix("Value error, ").split(" || ")[0]
+            message = str(one["msg"]).removeprefix("Value error, ")
             report.error(
                 Code.INVALID_VALUE, anchor, f"these parameters of `{preset.preset}` do not fit: {message}"
             )

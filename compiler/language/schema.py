@@ -1,6 +1,6 @@
 """The spec language, version 1: frozen pydantic models of everything a spec may say.
 
-Defaults exist here and nowhere else. Messages of validators are `what || how to mend it`.
+Defaults exist here and nowhere else.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from pydantic import (
     model_validator,
 )
 
-from ..symmetry.units import Unit, UnitError, conversion_factor, parse_quantity
+from ..symmetry.units import DimensionError, QuantityError, Unit, UnitError, conversion_factor, parse_quantity
+from .codes import Code
+from .diagnostics import SpecValueError
 from .elements import SYMBOLS, closest_symbol
 
 
@@ -30,30 +32,46 @@ class Block(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+def _unit_code(error: UnitError) -> Code:
+    """A text that is no quantity at all, a unit that does not exist, or one that measures something else."""
+    if isinstance(error, QuantityError):
+        return Code.BAD_QUANTITY
+    return Code.WRONG_DIMENSION if isinstance(error, DimensionError) else Code.UNKNOWN_UNIT
+
+
 def _length(value: object) -> float:
     """A length in Å, from `5.0 Å` or `0.5 nm`."""
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        raise ValueError(f"`{value}` has no unit || write `{value} Å`")
+        raise SpecValueError(f"`{value}` has no unit", help=f"write `{value} Å`", code=Code.BAD_QUANTITY)
     try:
         number, unit = parse_quantity(str(value))
         return number * conversion_factor(unit, Unit.parse("Å"))
     except UnitError as error:
-        raise ValueError(f"{error} || {error.help or 'a length is written as `5.0 Å`'}") from None
+        raise SpecValueError(
+            str(error), help=error.help or "a length is written as `5.0 Å`", code=_unit_code(error)
+        ) from None
 
 
 def _unit(value: object) -> str:
     try:
         return str(Unit.parse(str(value)))
     except UnitError as error:
-        raise ValueError(
-            f"{error} || {error.help or 'units are written as `eV`, `eV/Å`, `kcal/mol`'}"
+        raise SpecValueError(
+            str(error),
+            help=error.help or "units are written as `eV`, `eV/Å`, `kcal/mol`",
+            code=_unit_code(error),
         ) from None
 
 
 Length = Annotated[float, BeforeValidator(_length), WithJsonSchema({"type": "string", "examples": ["5.0 Å"]})]
 UnitText = Annotated[str, BeforeValidator(_unit), WithJsonSchema({"type": "string", "examples": ["eV/Å"]})]
-Positive = Annotated[float, Field(gt=0)]
-Count = Annotated[int, Field(ge=1)]
+# Strict: a quoted number is a mistake that pydantic would forgive.
+Positive = Annotated[float, Field(gt=0, strict=True)]
+NotNegative = Annotated[float, Field(ge=0, strict=True)]
+Fraction = Annotated[float, Field(gt=0, lt=1, strict=True)]
+Count = Annotated[int, Field(ge=1, strict=True)]
+Whole = Annotated[int, Field(strict=True)]
+Flag = Annotated[bool, Field(strict=True)]
 
 
 # --- system ------------------------------------------------------------------------------------------
@@ -69,30 +87,38 @@ class AtomsSystem(Block):
     @field_validator("species")
     @classmethod
     def _known(cls, species: tuple[str, ...]) -> tuple[str, ...]:
-        for symbol in species:
+        for k, symbol in enumerate(species):
             if symbol not in SYMBOLS:
-                raise ValueError(
-                    f"`{symbol}` is not a chemical symbol || did you mean `{closest_symbol(symbol)}`?"
+                raise SpecValueError(
+                    f"`{symbol}` is not a chemical symbol",
+                    help=f"did you mean `{closest_symbol(symbol)}`?",
+                    at=(k,),
                 )
-        if len(set(species)) != len(species):
-            twice = next(symbol for symbol in species if species.count(symbol) > 1)
-            raise ValueError(f"species `{twice}` is listed twice || list every species once")
+            if symbol in species[:k]:
+                raise SpecValueError(
+                    f"species `{symbol}` is listed twice", help="list every species once", at=(k,)
+                )
         return species
 
     @field_validator("cutoff")
     @classmethod
     def _positive(cls, cutoff: float) -> float:
         if cutoff <= 0:
-            raise ValueError(f"a cutoff must be positive, not {cutoff:g} Å || typical values are 4 to 6 Å")
+            raise SpecValueError(
+                f"a cutoff must be positive, not {cutoff:g} Å",
+                help="typical values are 4 to 6 Å",
+                code=Code.OUT_OF_RANGE,
+            )
         return cutoff
 
 
 def _rep(value: object) -> str:
     text = str(value)
     if isinstance(value, bool) or not re.fullmatch(r"[1-9]\d*|(\d+x)?\d+(\+(\d+x)?\d+)*", text):
-        raise ValueError(
-            f"`{text}` is not a representation || "
-            "write a number of dimensions (`1`), or irreps of SO(2) (`1x1`)"
+        raise SpecValueError(
+            f"`{text}` is not a representation",
+            help="write a number of dimensions (`1`), or irreps of SO(2) (`1x1`)",
+            code=Code.BAD_IRREPS,
         )
     return text
 
@@ -113,7 +139,7 @@ class PhaseSpaceSystem(Block):
     def _names(cls, coordinates: dict[str, str]) -> dict[str, str]:
         for name in coordinates:
             if not name.isidentifier():
-                raise ValueError(f"`{name}` is not a name || use letters, digits and `_`")
+                raise SpecValueError(f"`{name}` is not a name", help="use letters, digits and `_`")
         return coordinates
 
 
@@ -126,7 +152,7 @@ System = Annotated[AtomsSystem | PhaseSpaceSystem, Field(discriminator="kind")]
 class Relaxed(Block):
     """W = [P + s (I - P)] V: weights that break the symmetry enter scaled by s."""
 
-    relaxed: Annotated[float, Field(ge=0, le=1)]
+    relaxed: Annotated[float, Field(ge=0, le=1, strict=True)]
 
 
 class Within(Block):
@@ -163,7 +189,7 @@ GROUPS = {"atoms": ("O(3)", "SO(3)", "inversion"), "phase_space": ("SO(2)", "tra
 class Hamiltonian(Block):
     """The flow is z' = (dH/dp, -dH/dq). A separable H = T(p) + V(q) allows leapfrog."""
 
-    separable: bool = False
+    separable: Flag = False
     masses: tuple[Positive, ...] | None = None
     integrator: Literal["leapfrog", "rk4"] = "rk4"
     dissipation: Literal["none"] = "none"
@@ -181,7 +207,7 @@ class Target(Block):
     unit: UnitText | None = None
     gradient_of: str | None = None
     wrt: Literal["positions", "strain"] | None = None
-    scale: float | None = None
+    scale: Annotated[float, Field(strict=True)] | None = None
     flow_of: Literal["hamiltonian"] | None = None
 
     @field_validator("rep", mode="before")
@@ -192,13 +218,19 @@ class Target(Block):
     @model_validator(mode="after")
     def _one_origin(self) -> Target:
         if self.gradient_of and self.flow_of:
-            raise ValueError("a target is either `gradient_of` or `flow_of` something, not both || keep one")
+            raise SpecValueError(
+                "a target is either `gradient_of` or `flow_of` something, not both", help="keep one"
+            )
         if self.gradient_of and not self.wrt:
-            raise ValueError(
-                "a gradient needs `wrt` || write `wrt: positions` (forces) or `wrt: strain` (stress)"
+            raise SpecValueError(
+                "a gradient needs `wrt`",
+                help="write `wrt: positions` (forces) or `wrt: strain` (stress)",
+                code=Code.MISSING_KEY,
             )
         if self.wrt and not self.gradient_of:
-            raise ValueError("`wrt` belongs to a gradient || add `gradient_of: energy`, or remove `wrt`")
+            raise SpecValueError(
+                "`wrt` belongs to a gradient", help="add `gradient_of: energy`, or remove `wrt`"
+            )
         return self
 
 
@@ -225,9 +257,7 @@ def _split_tag(value: object) -> str:
 
 
 Split = Annotated[
-    Annotated[Annotated[float, Field(gt=0, lt=1)], Tag("@fraction")]
-    | Annotated[Count, Tag("@count")]
-    | Annotated[DataSet, Tag("@set")],
+    Annotated[Fraction, Tag("@fraction")] | Annotated[Count, Tag("@count")] | Annotated[DataSet, Tag("@set")],
     Discriminator(_split_tag),
 ]
 
@@ -240,33 +270,33 @@ class Data(Block):
     test: Split | None = None
     others: dict[str, DataSet] = {}
     isolated_atoms: dict[str, float] | Literal["least_squares", "frames"] = "least_squares"
-    seed: int = 0
+    seed: Whole = 0
 
     @field_validator("isolated_atoms", mode="before")
     @classmethod
     def _plain(cls, value: object) -> object:
         if isinstance(value, (dict, str)):
             return value
-        raise ValueError(
-            f"`{value}` are no isolated-atom energies || "
-            "write `least_squares`, `frames`, or a mapping `{H: -13.6}` in eV"
+        raise SpecValueError(
+            f"`{value}` are no isolated-atom energies",
+            help="write `least_squares`, `frames`, or a mapping `{H: -13.6}` in eV",
         )
 
 
 class LossTerm(Block):
-    weight: Annotated[float, Field(ge=0)] = 1.0
-    per_atom: bool | None = None
+    weight: NotNegative = 1.0
+    per_atom: Flag | None = None
 
 
 class Train(Block):
     epochs: Count = 100
     batch: Count = 8
     learning_rate: Positive = 0.01
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    weight_decay: NotNegative = 0.0
     optimizer: Literal["adam", "adamw", "amsgrad"] = "adamw"
     schedule: Literal["constant", "cosine", "plateau"] = "cosine"
-    ema: Annotated[float, Field(gt=0, lt=1)] | None = None
-    seed: int = 0
+    ema: Fraction | None = None
+    seed: Whole = 0
     precision: Literal["float32", "float64"] = "float32"
     clip: Positive | None = 10.0
     patience: Count | None = None
@@ -284,7 +314,7 @@ class Tune(Block):
     trials: Count = 20
     budget: Budget | None = None
     epochs: Count | None = None
-    seed: int = 0
+    seed: Whole = 0
 
     @field_validator("minimize", mode="before")
     @classmethod
@@ -292,8 +322,8 @@ class Tune(Block):
         if isinstance(value, list) and len(value) == 1:
             return value[0]
         if isinstance(value, list):
-            raise ValueError(
-                "several objectives are not searched yet || name one, such as `validation.forces.rmse`"
+            raise SpecValueError(
+                "several objectives are not searched yet", help="name one, such as `validation.forces.rmse`"
             )
         return value
 

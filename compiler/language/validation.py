@@ -72,7 +72,7 @@ def diagnose(
 
     `prefix` is the path of the validated part in `source`, which may have been filled up since (by a preset):
     a path that is not in the text is shown at its nearest ancestor. Validators say what is wrong by
-    `raise ValueError("message || help")`, or by `SpecValueError` to choose the code and the key to blame.
+    `raise SpecValueError(message, help=...)`, which may also choose the code and the key to blame.
     """
     walk = SchemaWalk(model)
     found = [_Found(item, walk.locate(item["loc"])) for item in error.errors(include_url=False)]
@@ -285,10 +285,8 @@ class _Writer:
         else:
             # a validator may have put an error of ours into its own words: the code is still that one's
             code = _code_of(error) or _code_of(error.__context__) or Code.INVALID_VALUE
-            message, _, help = str(error).partition(" || ")
-            if isinstance(error, UnitError):
-                help = help or error.help or ""
-            self.report.error(code, self.at(item, path), message, help=help or None)
+            help = error.help if isinstance(error, (UnitError, IrrepsError)) else None
+            self.report.error(code, self.at(item, path), str(error), help=help)
 
     def at(self, item: _Found, path: Path) -> Span:
         node = self.source.root.at(path)

@@ -32,8 +32,7 @@ def _check(name: str, target: Target, found: Type, ctx: Context) -> None:
         try:
             declared = Irreps.parse(target.rep).simplified()
         except IrrepsError as error:
-            message, _, help = str(error).partition(" || ")
-            ctx.report.error(Code.BAD_IRREPS, ctx.source.span((*path, "rep")), message, help=help or None)
+            ctx.report.error(Code.BAD_IRREPS, ctx.source.span((*path, "rep")), error.message, help=error.help)
             return
         if isinstance(found.rep, Irreps) and declared != found.rep.simplified():
             ctx.report.error(

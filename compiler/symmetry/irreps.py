@@ -21,7 +21,12 @@ _TERM = re.compile(
 
 
 class IrrepsError(ValueError):
-    """Text that is not a list of irreps; the message says how to write one."""
+    """Text that is not a list of irreps; `help` says how to write one."""
+
+    def __init__(self, message: str, *, help: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.help = help
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,22 +171,26 @@ def _parse(text: str, group: GroupName) -> Irreps:
     for term in text.split("+"):
         match = _TERM.match(term.strip())
         if match is None:
-            raise IrrepsError(f"`{text}` is not a list of irreps of {group} || write them as `{example}`")
+            raise IrrepsError(
+                f"`{text}` is not a list of irreps of {group}", help=f"write them as `{example}`"
+            )
         mul = int(match["mul"] or 1)
         if group == "SO(2)":
             if match["p"] or match["lo"]:
                 raise IrrepsError(
-                    f"`{term.strip()}` is not an irrep of SO(2) || write the frequency alone: `{example}`"
+                    f"`{term.strip()}` is not an irrep of SO(2)",
+                    help=f"write the frequency alone: `{example}`",
                 )
             blocks.append(Block(mul, Irrep(int(match["l"]), 0)))
         elif match["lo"]:
             degrees = range(int(match["lo"]), int(match["hi"]) + 1)
             if not degrees:
-                raise IrrepsError(f"`{term.strip()}` is empty || write the lower degree first: `(0..2)`")
+                raise IrrepsError(f"`{term.strip()}` is empty", help="write the lower degree first: `(0..2)`")
             blocks.extend(Block(mul, Irrep(l, (-1) ** l)) for l in degrees)
         elif not match["p"]:
             raise IrrepsError(
-                f"`{term.strip()}` has no parity || write `{term.strip()}e` (even) or `{term.strip()}o` (odd)"
+                f"`{term.strip()}` has no parity",
+                help=f"write `{term.strip()}e` (even) or `{term.strip()}o` (odd)",
             )
         else:
             blocks.append(Block(mul, Irrep(int(match["l"]), 1 if match["p"] == "e" else -1)))

@@ -93,7 +93,7 @@ class Root(Block):
     @model_validator(mode="after")
     def _rules(self) -> Root:
         if self.train.epochs == 13:
-            raise ValueError("thirteen epochs bring bad luck || choose 12 or 14")
+            raise SpecValueError("thirteen epochs bring bad luck", help="choose 12 or 14")
         if self.train.epochs == 14:
             raise SpecValueError("really thirteen", help="no", code=Code.BAD_IRREPS, at=("train", "epochs"))
         return self
