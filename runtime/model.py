@@ -63,6 +63,8 @@ class Model(nn.Module):
         self._differentiates = any(step.layer in DIFFERENTIATING for step in plan.steps)
         self._strains = any(step.layer == "grad" and step.params["wrt"] == "strain" for step in plan.steps)
         self._outputs = _outputs(plan)
+        fields = {field for layer in layers.values() for field in layer.fields} - {"volume"}
+        self._needs = frozenset(fields | ({"cell", "system", "positions"} if self._strains else set()))
         self._schedules: dict[tuple[str, ...], list[tuple[Step, list[str]]]] = {}
 
     @property
@@ -97,7 +99,12 @@ class Model(nn.Module):
 
         With `create_graph` the outputs can be differentiated again, by weights and by inputs that require it
         (training); without, they are plain numbers. Gradients are switched on inside where a step needs them.
+
+        Raises:
+            DataError: an input is missing.
         """
+        if missing := self._needs - inputs.keys():
+            raise DataError(f"the model needs the input `{min(missing)}`")
         values = self._run(inputs, tuple(self._outputs.values()), create_graph)
         outputs = {name: values[step] for name, step in self._outputs.items()}
         if "state" in inputs:
@@ -214,13 +221,13 @@ class _Run:
 
 
 def module_name(step: str) -> str:
-    """A step's name as a module's: letters, digits and `_` stay, anything else becomes its code point.
+    """A step's name as a module's: letters, digits and `_` stay, `.` is `__`, the rest its code point.
 
     Example:
-        >>> module_name("A1"), module_name("layer.1/A"), module_name("train")
-        ('A1', 'layer_2e_1_2f_A', 'train_')
+        >>> module_name("layer1.A"), module_name("a/b"), module_name("train")
+        ('layer1__A', 'a_2f_b', 'train_')
     """
-    name = "".join(c if c.isalnum() or c == "_" else f"_{ord(c):x}_" for c in step)
+    name = "".join(c if c.isalnum() or c == "_" else "__" if c == "." else f"_{ord(c):x}_" for c in step)
     return f"{name}_" if name in dir(nn.ModuleDict()) else name
 
 

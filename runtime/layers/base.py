@@ -32,12 +32,17 @@ class Constant(nn.Module):
     A plain buffer would keep float32's rounding when a float32 model is cast to float64 to be measured.
     """
 
+    exact: Tensor
     value: Tensor
 
     def __init__(self, value: Tensor) -> None:
         super().__init__()
         self.exact = value.detach().to("cpu", torch.float64)
         self.register_buffer("value", self.exact.clone(), persistent=False)
+
+    def forward(self) -> Tensor:
+        """The table in the model's dtype."""
+        return self.value
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Constant:
         like = fn(self.value)

@@ -49,7 +49,7 @@ class Poisson(Layer):
 
     def __init__(self, params: Params) -> None:
         super().__init__()
-        self.half = int(params["dim"]) // 2
+        self.coordinates = int(params["dim"]) // 2
 
     def forward(self, gradient: Tensor) -> Tensor:
-        return torch.cat((gradient[..., self.half :], -gradient[..., : self.half]), dim=-1)
+        return torch.cat((gradient[..., self.coordinates :], -gradient[..., : self.coordinates]), dim=-1)

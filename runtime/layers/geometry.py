@@ -125,7 +125,7 @@ class SphericalHarmonics(Layer):
             if l > 1:
                 lower, axis = self.get_buffer(f"lower{l}"), self.get_buffer(f"axis{l}")
                 power = power.index_select(0, lower) * direction.index_select(0, axis)
-            parts.append(self.tables[l - 1].value @ power)
+            parts.append(self.tables[l - 1]() @ power)
         return torch.cat(parts).transpose(0, 1)
 
 

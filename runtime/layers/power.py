@@ -150,5 +150,5 @@ class Power(Layer):
             # split, not sliced: the gradient of a slice is a whole tensor of zeros around it
             sections = self.sections[degree]
             read += [power] if len(sections) == 2 and not sections[1] else power.split(sections)[:-1]
-        products = [table.value @ monomials for table, monomials in zip(self.tables, read, strict=True)]
+        products = [table() @ monomials for table, monomials in zip(self.tables, read, strict=True)]
         return [product.split(rows) for product, rows in zip(products, self.pieces, strict=True)]

@@ -39,10 +39,11 @@ class Product(Layer):
             raise ArtifactError("a product needs exactly one path for each block of its output")
         if any(block.mul != 1 for block in right):
             raise ArtifactError(f"the right side of a uvu product has multiplicity 1, not `{right}`")
-        self.out, self.left_dim = out, left.dim
+        self.out = out
         muls = [left[i].mul for i, _, _, _ in paths]
         starts = np.cumsum([0, *muls])
         self.groups = nn.ModuleList()
+        self.blocks: list[list[int]] = []  # of each group: the out blocks that it makes
         for mul in dict.fromkeys(muls):
             chosen = [
                 (path, int(start))
@@ -51,19 +52,23 @@ class Product(Layer):
             ]
             chosen.sort(key=lambda item: item[0][2])
             self.groups.append(_Group(mul, left, right, out, chosen))
+            self.blocks.append([path[2] for path, _ in chosen])
 
     def forward(self, x: Tensor, y: Tensor, w: Tensor) -> Tensor:
         if len(self.groups) == 1:
             return self.groups[0](x, y, w).flatten(1)
         pieces: dict[int, Tensor] = {}
-        for group in self.groups:
-            parts = group(x, y, w).split([self.out[k].size for k in group.blocks], dim=1)
-            pieces |= {k: part.flatten(1) for k, part in zip(group.blocks, parts, strict=True)}
+        for group, blocks in zip(self.groups, self.blocks, strict=True):
+            parts = group(x, y, w).split([self.out[k].size for k in blocks], dim=1)
+            pieces |= {k: part.flatten(1) for k, part in zip(blocks, parts, strict=True)}
         return torch.cat([pieces[k] for k in range(len(self.out))], dim=1)
 
 
 class _Group(nn.Module):
     """The paths of all left blocks with one multiplicity, their outputs in the order of the out blocks."""
+
+    path_of_row: Tensor
+    weights_of_group: Tensor
 
     def __init__(
         self,
@@ -77,9 +82,10 @@ class _Group(nn.Module):
         self.mul = mul
         self.blocks = [k for (_, _, k, _), _ in paths]
         used = sorted({i for (i, _, _, _), _ in paths})
-        self.used = [left[i] for i in used]
-        offset = dict(zip(used, np.cumsum([0, *(block.size for block in self.used)]), strict=False))
-        self.columns = sum(block.size for block in self.used)
+        self.used, self.left_blocks = used, [block.dim for block in left]
+        sizes = [left[i].size for i in used]
+        offset = dict(zip(used, np.cumsum([0, *sizes]), strict=False))
+        self.columns = sum(sizes)
         coupling = np.zeros((right.dim, sum(out[k].size for k in self.blocks), self.columns))
         row, path_of_row = 0, []
         for n, ((i, j, k, scale), _) in enumerate(paths):
@@ -98,11 +104,10 @@ class _Group(nn.Module):
 
     def forward(self, x: Tensor, y: Tensor, w: Tensor) -> Tensor:
         filters = (y @ self.coupling.value).unflatten(1, (self.rows, self.columns))
-        parts = [x[:, block.slice] for block in self.used]
-        # neighbouring blocks are already one piece of memory
-        whole = self.columns * self.mul == x.shape[1]
-        features = (x if whole else torch.cat(parts, dim=1)).unflatten(1, (self.columns, self.mul))
-        coupled = torch.bmm(filters, features)
+        if len(self.used) < len(self.left_blocks):
+            parts = x.split(self.left_blocks, dim=1)
+            x = torch.cat([parts[i] for i in self.used], dim=1)
+        coupled = torch.bmm(filters, x.unflatten(1, (self.columns, self.mul)))
         w = w if self.whole else w.index_select(1, self.weights_of_group)
         weights = w.unflatten(1, (len(self.blocks), self.mul)).index_select(1, self.path_of_row)
         return coupled * weights

@@ -66,7 +66,12 @@ def symmetric_basis(
         )
         found += [(rows, path, allowed) for path in _couple(blocks, powers, target[0])]
     names = sorted(
-        {row for rows, path, _ in found for row, used in zip(rows, path.any(1), strict=True) if used}
+        {
+            row
+            for rows, path, _ in found
+            for row, used in zip(rows, np.any(path, axis=1).tolist(), strict=True)
+            if used
+        }
     )
     place = {name: i for i, name in enumerate(names)}
     coefficients = np.zeros((len(names), len(found), 2 * target[0] + 1))

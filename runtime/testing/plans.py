@@ -40,16 +40,15 @@ class _Program:
         inputs: Sequence[str],
         index: str,
         rep: str,
+        params: dict[str, Any] | None = None,
         unit: str = "1",
-        **params: Any,
     ) -> str:
-        dim = 3 if rep == "position" else 9 if rep == "0e+2e" else Irreps.parse(rep).dim
-        step = {"name": name, "layer": layer, "inputs": list(inputs), "params": params}
-        self.steps.append({**step, "index": index, "rep": rep, "unit": unit, "dim": dim})
+        step = {"name": name, "layer": layer, "inputs": list(inputs), "params": params or {}}
+        self.steps.append({**step, "index": index, "rep": rep, "unit": unit, "dim": Irreps.parse(rep).dim})
         return name
 
     def input(self, field: str, index: str, rep: str, unit: str = "1") -> str:
-        return self.add(field, "input", [], index, rep, unit, field=field)
+        return self.add(field, "input", [], index, rep, {"field": field}, unit)
 
 
 def _channels(channels: int, lmax: int) -> str:
@@ -115,43 +114,43 @@ def mace_plan(
     n, strength = len(species), _strength(mode)
     dial = None if strength is None else [{"group": "O(3)", "strength": strength}]
     relax = {"relax": dial, "hard": []} if dial else {"relax": None, "hard": ["O(3)"]}
-    p.input("positions", "node", "position", "Å")
+    p.input("positions", "node", "1x1o", "Å")
     p.input("species", "node", "1")
-    p.add("v", "relative", ["positions"], "edge", "1x1o", "Å")
-    p.add("r", "length", ["v"], "edge", "1x0e", "Å")
+    p.add("v", "relative", ["positions"], "edge", "1x1o", unit="Å")
+    p.add("r", "length", ["v"], "edge", "1x0e", unit="Å")
     radial = {"basis": "bessel", "count": 8, "cutoff": cutoff, "envelope": {"polynomial": 5}}
-    p.add("b", "radial", ["r"], "edge", "8x0e", **radial)
+    p.add("b", "radial", ["r"], "edge", "8x0e", radial)
     sphere = _channels(1, lmax)
-    p.add("Y", "sph", ["v"], "edge", sphere, lmax=lmax)
+    p.add("Y", "sph", ["v"], "edge", sphere, {"lmax": lmax})
     h, hidden = "h0", f"{channels}x0e"
-    p.add(h, "embed", ["species"], "node", hidden, count=n, out=channels)
+    p.add(h, "embed", ["species"], "node", hidden, {"count": n, "out": channels})
 
     def linear(
         name: str, inputs: Sequence[str], source: str, out: str, per_species: int | None = None
     ) -> str:
         params = {"in": source, "out": out, "species": per_species, "bias": False, **relax}
-        return p.add(name, "linear", inputs, "node", out, **params)
+        return p.add(name, "linear", inputs, "node", out, params)
 
     readouts, full = [], _channels(channels, lmax)
     for t in range(1, layers + 1):
         last = t == layers
         after = f"{channels}x0e" if last else _channels(channels, min(hidden_lmax, lmax))
         linear(f"up{t}", [h], hidden, hidden)
-        p.add(f"x{t}", "gather", [f"up{t}"], "edge", hidden, role="source")
+        p.add(f"x{t}", "gather", [f"up{t}"], "edge", hidden, {"role": "source"})
         kinds = {(l, (-1) ** l) for l in range(lmax + 1)}
         out, paths = _product_paths(Irreps.parse(hidden), Irreps.parse(sphere), kinds, strength)
         weights = Irreps.parse(out).count
         mlp = {"widths": list(widths), "act": "silu", "bias": False, "init": "normal"}
-        p.add(f"R{t}", "mlp", ["b"], "edge", f"{weights}x0e", **{"in": 8, "out": weights}, **mlp)
+        p.add(f"R{t}", "mlp", ["b"], "edge", f"{weights}x0e", {"in": 8, "out": weights, **mlp})
         product = {"left": hidden, "right": sphere, "out": out, "mode": "uvu", "paths": paths}
-        p.add(f"m{t}", "product", [f"x{t}", "Y", f"R{t}"], "edge", out, **product)
+        p.add(f"m{t}", "product", [f"x{t}", "Y", f"R{t}"], "edge", out, product)
         average = {"from": "edge", "to": "node", "norm": "average"}
-        p.add(f"a{t}", "reduce", [f"m{t}"], "node", out, **average)
+        p.add(f"a{t}", "reduce", [f"m{t}"], "node", out, average)
         density = linear(f"A{t}", [f"a{t}"], out, full)
         if t == 1:
             density = linear(f"As{t}", [density, "species"], full, full, n)
         power = {"in": full, "out": after, "order": correlation, "species": n, "relax": dial}
-        p.add(f"B{t}", "power", [density, "species"], "node", after, **power)
+        p.add(f"B{t}", "power", [density, "species"], "node", after, power)
         message = linear(f"M{t}", [f"B{t}"], after, after)
         if t > 1:
             skip = linear(f"skip{t}", [h, "species"], hidden, after, n)
@@ -159,22 +158,22 @@ def mace_plan(
         h, hidden = message, after
         if last:
             head = {"widths": [16], "out": 1, "act": "silu", "bias": False, "init": "normal"}
-            readouts.append(p.add(f"e{t}", "mlp", [h], "node", "1x0e", **{"in": channels}, **head))
+            readouts.append(p.add(f"e{t}", "mlp", [h], "node", "1x0e", {"in": channels, **head}))
         else:
             readouts.append(linear(f"e{t}", [h], hidden, "1x0e"))
     total = p.add("e", "add", readouts, "node", "1x0e") if len(readouts) > 1 else readouts[0]
-    p.add("atomic", "shift_scale", [total, "species"], "node", "1x0e", "eV", species=n)
+    p.add("atomic", "shift_scale", [total, "species"], "node", "1x0e", {"species": n}, "eV")
     to_system = {"from": "node", "to": "system", "norm": "sum"}
-    p.add("energy", "reduce", ["atomic"], "system", "1x0e", "eV", **to_system)
+    p.add("energy", "reduce", ["atomic"], "system", "1x0e", to_system, "eV")
     force = {"wrt": "positions", "scale": -1.0, "per_volume": False}
-    p.add("forces", "grad", ["energy", "positions"], "node", "1x1o", "eV/Å", **force)
+    p.add("forces", "grad", ["energy", "positions"], "node", "1x1o", force, "eV/Å")
     outputs = {
         "energy": {"step": "energy", "index": "system", "rep": "0e", "unit": "eV"},
         "forces": {"step": "forces", "index": "node", "rep": "1o", "unit": "eV/Å"},
     }
     if stress:
         strain = {"wrt": "strain", "scale": 1.0, "per_volume": True}
-        p.add("stress", "grad", ["energy", "positions"], "system", "0e+2e", "eV/Å^3", **strain)
+        p.add("stress", "grad", ["energy", "positions"], "system", "0e+2e", strain, "eV/Å^3")
         outputs["stress"] = {"step": "stress", "index": "system", "rep": "0e+2e", "unit": "eV/Å^3"}
     broken = [s["name"] for s in p.steps if s["params"].get("relax")]
     loss = {"energy": {"weight": 1.0, "per_atom": True}, "forces": {"weight": 10.0, "per_atom": False}}
@@ -216,14 +215,14 @@ def hnn_plan(dim: int = 2, separable: bool = True, hidden: Sequence[int] = (32, 
     p.input("state", "system", str(dim))
     mlp = {"widths": list(hidden), "out": 1, "act": "tanh", "bias": True, "init": "orthogonal"}
     if separable:
-        p.add("q", "slice", ["state"], "system", str(half), start=0, stop=half)
-        p.add("p", "slice", ["state"], "system", str(half), start=half, stop=dim)
-        p.add("V", "mlp", ["q"], "system", "1", **{"in": half}, **mlp)
-        p.add("T", "mlp", ["p"], "system", "1", **{"in": half}, **mlp)
+        p.add("q", "slice", ["state"], "system", str(half), {"start": 0, "stop": half})
+        p.add("p", "slice", ["state"], "system", str(half), {"start": half, "stop": dim})
+        p.add("V", "mlp", ["q"], "system", "1", {"in": half, **mlp})
+        p.add("T", "mlp", ["p"], "system", "1", {"in": half, **mlp})
         p.add("H", "add", ["V", "T"], "system", "1")
     else:
-        p.add("H", "mlp", ["state"], "system", "1", **{"in": dim}, **mlp)
-    p.add("dz", "poisson", ["H", "state"], "system", str(dim), dim=dim)
+        p.add("H", "mlp", ["state"], "system", "1", {"in": dim, **mlp})
+    p.add("dz", "poisson", ["H", "state"], "system", str(dim), {"dim": dim})
     return _phase_space_plan("hnn example", "hnn", p, dim, separable, "dz", "hamiltonian")
 
 
@@ -232,7 +231,7 @@ def mlp_plan(dim: int = 2, hidden: Sequence[int] = (32, 32)) -> Plan:
     p = _Program()
     p.input("state", "system", str(dim))
     mlp = {"widths": list(hidden), "act": "tanh", "bias": True, "init": "orthogonal"}
-    p.add("dz", "mlp", ["state"], "system", str(dim), **{"in": dim, "out": dim}, **mlp)
+    p.add("dz", "mlp", ["state"], "system", str(dim), {"in": dim, "out": dim, **mlp})
     return _phase_space_plan("mlp example", "mlp", p, dim, False, "dz", "free")
 
 
@@ -241,16 +240,16 @@ def pairwise_plan(hidden: Sequence[int] = (32, 32), masses: Sequence[float] = (1
     p = _Program()
     p.input("state", "system", _FOUR_PLANE_VECTORS)
     for i, name in enumerate(("q1", "q2", "p1", "p2")):
-        p.add(name, "slice", ["state"], "system", "1x1", start=2 * i, stop=2 * i + 2)
+        p.add(name, "slice", ["state"], "system", "1x1", {"start": 2 * i, "stop": 2 * i + 2})
     p.add("d", "difference", ["q1", "q2"], "system", "1x1")
-    p.add("d2", "inner", ["d", "d"], "system", "1x0", **{"in": "1x1"})
+    p.add("d2", "inner", ["d", "d"], "system", "1x0", {"in": "1x1"})
     mlp = {"widths": list(hidden), "out": 1, "act": "tanh", "bias": True, "init": "orthogonal"}
-    p.add("V", "mlp", ["d2"], "system", "1x0", **{"in": 1}, **mlp)
+    p.add("V", "mlp", ["d2"], "system", "1x0", {"in": 1, **mlp})
     for i, mass in enumerate(masses, 1):
-        p.add(f"p{i}p{i}", "inner", [f"p{i}", f"p{i}"], "system", "1x0", **{"in": "1x1"})
-        p.add(f"T{i}", "scale", [f"p{i}p{i}"], "system", "1x0", by=0.5 / mass)
+        p.add(f"p{i}p{i}", "inner", [f"p{i}", f"p{i}"], "system", "1x0", {"in": "1x1"})
+        p.add(f"T{i}", "scale", [f"p{i}p{i}"], "system", "1x0", {"by": 0.5 / mass})
     p.add("H", "add", ["T1", "T2", "V"], "system", "1x0")
-    p.add("dz", "poisson", ["H", "state"], "system", _FOUR_PLANE_VECTORS, dim=8)
+    p.add("dz", "poisson", ["H", "state"], "system", _FOUR_PLANE_VECTORS, {"dim": 8})
     plan = _phase_space_plan("pairwise example", "pairwise_energy", p, 8, True, "dz", "hamiltonian").to_json()
     plan["system"]["coordinates"] = [{"name": name, "rep": "1x1", "dim": 2} for name in ("q1", "q2")]
     plan["system"]["masses"] = list(masses)

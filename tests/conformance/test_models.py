@@ -195,6 +195,17 @@ def test_a_loss_on_forces_and_stress_reaches_every_weight_with_the_right_gradien
         assert float((weight.grad * direction).sum()) == pytest.approx(slope, rel=1e-5, abs=1e-5), name
 
 
+def test_the_hessian_is_symmetric(model, molecule):
+    def forces(positions):
+        return model({**molecule, "positions": positions}, create_graph=True)["forces"]
+
+    hessian = torch.autograd.functional.jacobian(forces, molecule["positions"]).reshape(18, 18)
+    assert relative(hessian, hessian.T) < 1e-11
+    step = 1e-4 * torch.eye(18, dtype=torch.float64)[4].view(6, 3)
+    change = (forces(molecule["positions"] + step) - forces(molecule["positions"] - step)).detach() / 2e-4
+    assert relative(hessian[:, 4], change.flatten()) < 1e-5
+
+
 def test_the_energy_is_smooth_where_a_neighbour_leaves(model):
     # an atom crosses the cutoff of the other: energy and force change like the envelope, by nothing at first order
     species, none = np.array([0, 1]), np.zeros((3, 3))

@@ -151,7 +151,7 @@ def test_any_step_can_be_looked_at(inputs):
     for step in PLAN.steps:
         value = model.intermediate(inputs, step.name)
         assert not value.requires_grad
-        if step.layer not in ("input", "shift_scale", "grad") and step.name != "energy":
+        if step.layer not in ("input", "shift_scale") and step.name not in ("energy", "stress"):
             assert value.shape[-1] == step.dim
     torch.testing.assert_close(model.intermediate(inputs, "forces"), model(inputs)["forces"])
     with pytest.raises(ArtifactError, match="no step `B7`"):
@@ -182,9 +182,9 @@ def test_names_of_steps_become_names_of_modules():
         hnn_plan(2, separable=False),
         lambda d: d["steps"][1].update(name="net.0/H") or d["steps"][2].update(inputs=["net.0/H", "state"]),
     )
-    assert "steps.net_2e_0_2f_H.weights.0" in build_module(plan).state_dict()
+    assert "steps.net__0_2f_H.weights.0" in build_module(plan).state_dict()
     assert module_name("train") == "train_"
-    clash = changed(plan, lambda d: d["steps"].append({**d["steps"][1], "name": "net_2e_0_2f_H"}))
+    clash = changed(plan, lambda d: d["steps"].append({**d["steps"][1], "name": "net__0_2f_H"}))
     with pytest.raises(ArtifactError, match="differ only in special characters"):
         build_module(clash)
 
@@ -194,6 +194,12 @@ def test_what_this_runtime_does_not_know_is_refused():
         build_module(changed(PLAN, lambda d: d["steps"][2].update(layer="attend")))
     with pytest.raises(ArtifactError, match="step `b`: layer `radial` refuses its parameters: KeyError"):
         build_module(changed(PLAN, lambda d: d["steps"][4]["params"].pop("cutoff")))
+
+
+def test_a_missing_input_is_named(inputs):
+    model = build_module(PLAN)
+    with pytest.raises(DataError, match="needs the input `shifts`"):
+        model({name: value for name, value in inputs.items() if name != "shifts"})
 
 
 def test_layers_are_named_once():
