@@ -150,6 +150,9 @@ def tune(
     trials: Annotated[int | None, typer.Option(help="how many trials in all")] = None,
     minutes: Annotated[float | None, typer.Option(help="stop after this much time")] = None,
     storage: Annotated[Path | None, typer.Option(help="the journal; the same file resumes")] = None,
+    repeats: Annotated[
+        int | None, typer.Option(help="train the best this often again, with other seeds")
+    ] = None,
     write: Annotated[Path | None, typer.Option(help="write the spec with the best values here")] = None,
     device: DeviceOption = "auto",
 ) -> None:
@@ -161,9 +164,16 @@ def tune(
 
     _compiled(spec, overrides)
     api.tune(
-        spec, overrides or [], trials=trials, minutes=minutes, storage=storage, write=write, device=device,
+        spec,
+        overrides or [],
+        trials=trials,
+        minutes=minutes,
+        repeats=repeats,
+        storage=storage,
+        write=write,
+        device=device,
         console=console,
-    )  # fmt: skip
+    )
 
 
 @app.command()

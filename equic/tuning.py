@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from equic.compiler.pipeline import Compilation
     from equic.runtime.plan import Plan
+    from equic.runtime.training import TrainingResult
     from equic.runtime.tuning import TrialContext, TrialOutcome, TuningResult
 
 
@@ -41,7 +42,7 @@ def tune_spec(
     write: str | Path | None = None,
     device: str = "auto",
     runs: str | Path = "runs",
-    repeats: int = 0,
+    repeats: int | None = None,
     console: Console | None = None,
 ) -> Tuned:
     """Search what the spec marks with `search`, train each candidate, and say what the data wants.
@@ -53,6 +54,7 @@ def tune_spec(
         SpecError: the spec, or a candidate of it, does not compile.
         EquicError: nothing is marked, or the objective names no measured number.
     """
+    from equic.compiler.language.codes import Code
     from equic.runtime.data import load_sets
     from equic.runtime.tuning import Space, TrialOutcome, evidence, tune
 
@@ -67,9 +69,14 @@ def tune_spec(
             help="add `tune: {minimize: validation.forces.rmse, trials: 20}`",
         )
     if not done.spaces:
-        raise EquicError(
-            "nothing is marked for search", help="write `{search: {low: 0, high: 1}}` in place of a value"
+        report = done.report
+        report.error(
+            Code.NOTHING_TO_SEARCH,
+            done.source.span(("tune",), key=True) if done.source else None,
+            "nothing is marked for search",
+            help="write `{search: {low: 0.0, high: 1.0}}` in place of a value",
         )
+        report.raise_if_errors()
     folder = Path(storage).parent if storage else Path(runs) / plan.name / "tune"
     folder.mkdir(parents=True, exist_ok=True)
     journal = Path(storage) if storage else folder / "study.journal"
@@ -78,9 +85,10 @@ def tune_spec(
 
     def objective(values: dict[str, Any], trial: TrialContext) -> TrialOutcome:
         candidate = _candidate(done, values, epochs=settings.epochs)
-        seconds = trial.seconds_per_trial
         number = f"trial-{trial.number}" + (f"-repeat-{trial.repeat}" if trial.repeat else "")
-        result = _train(candidate, folder / number, sets, trial.repeat, device, seconds)
+        result = _train(candidate, folder / number, sets, trial, device, settings.minimize)
+        if result.interrupted:
+            raise KeyboardInterrupt
         return TrialOutcome(
             _objective(settings.minimize, result.metrics), _flat(result.metrics), str(result.artifact)
         )
@@ -93,7 +101,7 @@ def tune_spec(
         trials=trials or settings.trials,
         minutes=budget,
         seed=settings.seed,
-        repeats=repeats,
+        repeats=settings.repeats if repeats is None else repeats,
         fingerprint=_fingerprint(done),
     )
     spaces = [Space.from_search(space) for space in done.spaces]
@@ -127,8 +135,18 @@ def _candidate(done: Compilation, values: Mapping[str, Any], *, epochs: int | No
     return Plan.from_json(made.plan)
 
 
-def _train(plan: Plan, directory: Path, sets: Any, repeat: int, device: str, seconds: float | None) -> Any:
+def _train(
+    plan: Plan, directory: Path, sets: Any, trial: TrialContext, device: str, objective: str
+) -> TrainingResult:
+    """One trial's training; what it measures on the way is reported, so that hopeless trials end early."""
     from equic.runtime.training import train
+
+    seconds = trial.seconds_per_trial
+    column = objective.replace(".", "_")
+
+    def observe(row: Mapping[str, Any]) -> None:
+        if row.get(column) is not None:
+            trial.report(int(row["step"]), float(row[column]))
 
     return train(
         plan,
@@ -137,7 +155,8 @@ def _train(plan: Plan, directory: Path, sets: Any, repeat: int, device: str, sec
         minutes=seconds / 60 if seconds is not None else None,
         progress=False,
         sets=sets,
-        seed=int(plan.train["seed"]) + repeat,
+        seed=int(plan.train["seed"]) + trial.repeat,
+        observer=observe,
     )
 
 

@@ -1,6 +1,6 @@
 """The closed table of diagnostic codes. To add one: a line here, and a `Page` in the module of its letter.
 
-S source text and YAML · L the language · T types and symmetry · U units · P physics · D data · R search.
+S source text and YAML · L the language · T types and symmetry · U units · P physics · R search.
 The explanations live in `pages_*.py` and load only when someone asks for them.
 """
 
@@ -74,14 +74,8 @@ class Code(StrEnum):
     # P: physics
     NOT_SEPARABLE = "P401"
     FORCES_WITHOUT_ENERGY = "P402"
-    STRESS_WITHOUT_CELL = "P403"
     BAD_COORDINATES = "P404"
     BAD_MASSES = "P405"
-
-    # D: data
-    LABEL_MISSING = "D501"
-    SPECIES_UNDECLARED = "D502"
-    DATA_FILE_NOT_FOUND = "D503"
 
     # R: search
     EMPTY_SEARCH = "R601"

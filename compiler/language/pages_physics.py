@@ -19,13 +19,6 @@ PAGES: dict[Code, Page] = {
         "targets: {forces: {gradient_of: enthalpy, wrt: positions, scale: -1}}",
         "Declare the energy: `energy: {per: system, rep: 0e, unit: eV}`.",
     ),
-    Code.STRESS_WITHOUT_CELL: Page(
-        "a stress without a periodic cell",
-        "A stress is the derivative of the energy by strain, divided by the volume of the cell. Without a periodic "
-        "cell there is no volume.",
-        "equic train spec.yaml        # a spec with a stress target, and molecules as data",
-        "Remove the stress target, or use data with periodic cells.",
-    ),
     Code.BAD_COORDINATES: Page(
         "coordinates do not fit the system",
         "The representation or the number of the coordinates does not fit the declared symmetry or the model: "
@@ -40,23 +33,5 @@ PAGES: dict[Code, Page] = {
         "constraints: {hamiltonian: {separable: true, masses: [1]}}\n"
         "model: {architecture: pairwise_energy}",
         "Give as many masses as there are coordinates.",
-    ),
-    Code.LABEL_MISSING: Page(
-        "a label is not in the data",
-        "The spec names a key under which the data file should hold a label, and frames lack it.",
-        "equic check --data spec.yaml        # labels: {energy: {key: energi}}",
-        "Write the key as the file has it; the message lists those that exist.",
-    ),
-    Code.SPECIES_UNDECLARED: Page(
-        "the data holds a species that is not declared",
-        "Models have parameters for every species listed under `system: species`, and none for others.",
-        "equic check --data spec.yaml        # species: [H, C], and oxygen in the data",
-        "Add the species, or remove the frames that contain it.",
-    ),
-    Code.DATA_FILE_NOT_FOUND: Page(
-        "a data file does not exist",
-        "A path under `data:` leads nowhere. Paths are relative to the spec file.",
-        "equic check --data spec.yaml        # path: train.xzy",
-        "Correct the path.",
     ),
 }

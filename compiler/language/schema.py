@@ -308,12 +308,13 @@ class Budget(Block):
 
 
 class Tune(Block):
-    """What `equic tune` minimises, and how long it may take."""
+    """What `equic tune` minimises, and how long it may take; `repeats` of the best give it a spread."""
 
     minimize: str
     trials: Count = 20
     budget: Budget | None = None
     epochs: Count | None = None
+    repeats: Annotated[int, Field(ge=0, strict=True)] = 0
     seed: Whole = 0
 
     @field_validator("minimize", mode="before")

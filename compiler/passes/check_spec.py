@@ -16,6 +16,7 @@ def check_spec(spec: Spec, source: Source, report: Report) -> None:
     """Report groups that the system does not have, factors declared twice, and labels without a target."""
     _check_groups(spec, source, report)
     _check_labels(spec, source, report)
+    _check_objective(spec, source, report)
     for name in spec.train.loss:
         if name not in spec.targets:
             _no_target(name, spec, ("train", "loss", name), source, report)
@@ -108,6 +109,30 @@ def _check_labels(spec: Spec, source: Source, report: Report) -> None:
                     help="use units of one dimension; the label is converted",
                     related=((source.span(("targets", name, "unit")), "the target's unit"),),
                 )
+
+
+STATISTICS = ("rmse", "mae")
+
+
+def _check_objective(spec: Spec, source: Source, report: Report) -> None:
+    """`tune.minimize` is SET.TARGET.STATISTIC, and all three must exist."""
+    if spec.tune is None:
+        return
+    data = spec.data
+    sets = ["train", "validation", *(["test"] if data and data.test else []), *(data.others if data else ())]
+    labels = (data.train.labels if data is not None else None) or spec.targets
+    parts = spec.tune.minimize.split(".")
+    choices = (sets, list(labels), list(STATISTICS))
+    if len(parts) == 3 and all(part in known for part, known in zip(parts, choices, strict=True)):
+        return
+    every = [".".join(("validation", target, "rmse")) for target in labels]
+    close = difflib.get_close_matches(spec.tune.minimize, every, n=1)
+    report.error(
+        Code.UNKNOWN_REFERENCE,
+        source.span(("tune", "minimize")),
+        f"`{spec.tune.minimize}` names nothing that training measures",
+        help=f"did you mean `{close[0]}`?" if close else f"write one of: {', '.join(every)}",
+    )
 
 
 def _no_target(name: str, spec: Spec, path: tuple[str, ...], source: Source, report: Report) -> None:
