@@ -20,9 +20,9 @@ STEPS = 1000
 
 _FEMTOSECOND = 0.09822694788464063  # in Å sqrt(u / eV)
 _LONGEST = 1.0  # fs
-_SCOUTS = 100  # coarse steps that find out how far the model can be followed
+_SCOUTS = 200  # coarse steps that find out how far the model can be followed
 _AMPLITUDE = 0.02  # Å, how far the velocities carry an atom in the fastest vibration
-_COARSE = 0.3  # of 1 / the highest frequency; velocity Verlet is stable below 2
+_COARSE = 0.5  # of 1 / the highest frequency; velocity Verlet is stable below 2
 _CLOSEST = 0.6  # of the shortest distance at the start: nearer than this no data was ever seen
 _ATOMS = 16  # in all frames together, but for the first: the steps cost, hardly the atoms
 
@@ -48,7 +48,7 @@ def dynamics_items(baseline: Baseline, rng: np.random.Generator) -> list[Item]:
         drift = |slope of the total energy| x duration / (largest - smallest kinetic energy)
 
     The frames are the smallest ones, the masses those of the elements, the velocities those that move an
-    atom by about 0.02 Å. The time step is at most 1 fs and 0.03 of the fastest period / 2 pi, and as much
+    atom by about 0.02 Å. The time step is at most 1 fs and 0.1 of the fastest period / 2 pi, and as much
     shorter as it takes to keep 1,000 steps within the model's domain, where atoms do not come closer than 0.6
     of the shortest distance at the start.
 
@@ -68,7 +68,7 @@ def dynamics_items(baseline: Baseline, rng: np.random.Generator) -> list[Item]:
             not_applicable(name, subject.dtype, "the forces do not change as atoms move") for name in names
         ]
     velocities = _velocities(frames, masses, _AMPLITUDE * frequency, rng)
-    coarse = min(_COARSE / frequency, 10.0 * _LONGEST * _FEMTOSECOND)
+    coarse = min(_COARSE / frequency, STEPS / _SCOUTS * _LONGEST * _FEMTOSECOND)
     scout = verlet(subject, frames, velocities, masses, coarse, _SCOUTS)
     followed = len(scout.closest) - 1
     cut = followed < _SCOUTS

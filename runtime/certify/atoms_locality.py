@@ -30,10 +30,11 @@ def smoothness_item(baseline: Baseline, rng: np.random.Generator) -> Item:
     """
     subject = baseline.subject
     order = subject.plan.smoothness.get("energy")
-    clusters = [frame for frame in baseline.frames if not frame.periodic]
+    clusters = [frame for frame in baseline.frames if not frame.periodic and len(frame) > 1]
     if not clusters:
         species = len(subject.plan.system["species"])
-        clusters = [random_cluster(5, float(subject.plan.system["cutoff"]), species, rng) for _ in range(2)]
+        cutoff = float(subject.plan.system["cutoff"])
+        clusters = [random_cluster(atoms, cutoff, species, rng) for atoms in (4, 6, 8)]
     base = measure_baseline(subject, clusters)
     rays = [ray for frame in clusters for ray in _rays(frame, len(subject.plan.system["species"]), rng)]
     jumps = {d: _jumps(base, rays, d) for d in (_NEAR, *_FAR)}

@@ -17,6 +17,8 @@ ENERGY_FLOOR = 1e-6  # eV
 FORCE_FLOOR = 1e-6  # eV/Å
 STRESS_FLOOR = 1e-9  # eV/Å^3
 
+_BALANCED = 1e-3  # 1/Å
+
 Back = Callable[[int, Array], Array]
 
 
@@ -50,6 +52,15 @@ class Baseline:
         """The model says nothing about these frames, so that nothing can be measured on them."""
         floors = {"energy": ENERGY_FLOOR, "forces": FORCE_FLOOR, "stress": STRESS_FLOOR}
         return all(scale <= floors[target] for target, scale in self.scales.items())
+
+    @property
+    def balanced(self) -> bool:
+        """Forces cancel by the frames' own symmetry: they are tiny beside the binding energy per atom and Å."""
+        if "forces" not in self.scales:
+            return False
+        sums = np.array([self.isolated[frame.species].sum() for frame in self.frames])
+        sizes = np.array([len(frame) for frame in self.frames])
+        return self.scales["forces"] < _BALANCED * rms((self.response.energy - sums) / sizes)
 
     @property
     def energy_rounding(self) -> float:

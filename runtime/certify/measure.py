@@ -29,6 +29,7 @@ Array = NDArray[np.float64]
 _FRAMES = 8  # of the given ones, spread over them; more make no certificate better
 _ATOMS = 512  # in all frames together, but for two
 _STATES = 32
+_RATTLE = 0.05  # Å
 
 
 def certify(
@@ -85,11 +86,11 @@ def certify(
         else:
             items += _phase_space_items(subject, states, rng, group_elements)
         items.append(parity_item(model, probes) if exported else no_parity(dtype))
-    count = f"{len(geometries)} {{}} frames" if on_atoms else f"{len(states)} {{}} states"
+    count, what = (len(geometries), "frame") if on_atoms else (len(states), "state")
     meta = {
         "name": plan.name,
         "graph_hash": plan.graph_hash,
-        "measured_on": count.format("random" if frames is None else "given"),
+        "measured_on": f"{count} {'random' if frames is None else 'given'} {what}{'' if count == 1 else 's'}",
         "seed": seed,
         "group_elements": group_elements,
         "thorough": thorough,
@@ -129,12 +130,17 @@ def _atoms_items(
     subject: Subject, frames: Sequence[Geometry], rng: np.random.Generator, elements: int, thorough: bool
 ) -> list[Item]:
     baseline = measure_baseline(subject, frames)
+    if baseline.balanced:
+        frames = [frame.moved(_RATTLE * rng.normal(size=(len(frame), 3))) for frame in frames]
+        where = f"with atoms moved by {_RATTLE:g} Å, because forces cancel in the frames as they are"
+        baseline = measure_baseline(subject, frames, where=where)
     cells = [frame for frame in frames if frame.periodic]
-    crystals = (
-        measure_baseline(subject, cells)
-        if cells
-        else measure_baseline(subject, random_cells(subject.plan, rng), where="in random cells")
-    )
+    if len(cells) == len(frames):
+        crystals = baseline
+    elif cells:
+        crystals = measure_baseline(subject, cells)
+    else:
+        crystals = measure_baseline(subject, random_cells(subject.plan, rng), where="in random cells")
     strained = baseline if "stress" in baseline.scales else crystals
     return [
         *_unless_silent(baseline, symmetry_items(baseline, crystals, rng, elements, thorough)),
@@ -169,7 +175,9 @@ def _frames(plan: Any, frames: Iterable[Any] | None, seed: int) -> list[Geometry
     if frames is None:
         periodic = bool(plan.system["periodic_stress"]) or "stress" in plan.outputs
         return random_frames(plan, np.random.default_rng([seed, 1]), periodic=periodic)
-    chosen = _spread(as_geometries(frames, plan), _FRAMES)
+    given = as_geometries(frames, plan)
+    # isolated atoms, which data sets carry along, show nothing; they count only where there is nothing else
+    chosen = _spread([frame for frame in given if frame.periodic or len(frame) > 1] or given, _FRAMES)
     affordable = int(np.searchsorted(np.cumsum([len(frame) for frame in chosen]), _ATOMS, side="right"))
     return _spread(chosen, max(affordable, 2))
 

@@ -323,13 +323,14 @@ def test_the_search_for_the_worst_rotation_finds_more_than_chance() -> None:
     assert worst > max(entry.value for name, entry in found.items() if name.startswith("SO(3)"))
 
 
-def test_given_frames_are_used_and_one_frame_is_enough(short_runs) -> None:
+def test_given_frames_are_used_without_isolated_atoms_and_one_is_enough(short_runs) -> None:
+    from ase import Atoms
     from ase.build import molecule
 
-    certificate = certify(small_model(torch.float64), frames=[molecule("CH3CH2OH")])
+    certificate = certify(small_model(torch.float64), frames=[molecule("CH3CH2OH"), Atoms("H"), Atoms("O")])
     assert certificate.ok
     assert certificate.dtypes == ("float64",)
-    assert certificate.meta["measured_on"] == "1 given frames"
+    assert certificate.meta["measured_on"] == "1 given frame"
     assert "(one frame)" in certificate.item("SO(3) equivariance, energy", "float64").measure
     assert "in random cells" in certificate.item("stress against strain", "float64").measure
     assert certificate.item("SO(3) equivariance, stress", "float64").status == "holds"
@@ -345,6 +346,18 @@ def test_isolated_atoms_set_the_zero_of_the_energy_scale() -> None:
     assert measure_baseline(Subject(other, "float64"), frames).scales["energy"] == pytest.approx(
         scale, rel=1e-9
     )
+
+
+def test_a_perfect_crystal_is_shaken_before_it_is_measured(short_runs) -> None:
+    from ase.build import bulk
+
+    model = build_module(
+        mace_plan(channels=4, lmax=1, layers=1, species=("Cu",), widths=(8,)), dtype=torch.float64
+    )
+    certificate = certify(model, frames=[bulk("Cu", cubic=True)])
+    assert certificate.ok
+    assert "forces cancel" in certificate.item("translation", "float64").measure
+    assert certificate.item("forces against differences", "float64").tolerance == 1e-6, "not widened"
 
 
 def test_frames_without_interactions_hold_nothing(short_runs) -> None:
