@@ -11,8 +11,14 @@ from functools import lru_cache
 import numpy as np
 import pytest
 import torch
+from equic.runtime.build import Model, build_module
 from equic.runtime.certify import Certificate, atoms_dynamics, certify
+from equic.runtime.certify.atoms_locality import extensivity_item, smoothness_item
+from equic.runtime.certify.atoms_symmetry import lattice_item, symmetry_items
+from equic.runtime.certify.baseline import measure_baseline
+from equic.runtime.certify.frames import random_frames
 from equic.runtime.certify.rotations import haar_rotations
+from equic.runtime.certify.subject import Subject
 from equic.runtime.testing.plans import mace_plan, pairwise_plan
 from torch import Tensor
 
@@ -355,3 +361,39 @@ def test_a_fault_in_a_flow_fails_where_it_should_and_nowhere_else(fault: str) ->
     failed = {item.name for item in certify(TwoBodies(fault), seed=1).failures}
     assert must <= failed, f"not caught by {sorted(must - failed)}"
     assert failed <= must | may, f"also failed: {sorted(failed - must - may)}"
+
+
+# -- the same in a model that the package builds ---------------------------------------------------------------
+
+
+def built() -> Model:
+    plan = mace_plan(channels=4, lmax=2, correlation=2, layers=1, widths=(8,), hidden_lmax=0)
+    return build_module(plan, seed=1, dtype=torch.float64)
+
+
+def failed_symmetries(model: Model) -> set[str]:
+    frames = random_frames(model.plan, np.random.default_rng(0), periodic=True)
+    baseline = measure_baseline(Subject(model, "float64"), frames)
+    rng = np.random.default_rng(1)
+    items = [
+        *symmetry_items(baseline, baseline, rng, 8, thorough=False),
+        lattice_item(baseline, rng),
+        smoothness_item(baseline, rng),
+        extensivity_item(baseline, rng),
+    ]
+    return {item.name for item in items if item.status == "fails"}
+
+
+def test_one_coupling_coefficient_off_by_a_millionth_breaks_rotations_alone() -> None:
+    model = built()
+    assert failed_symmetries(model) == set()
+    (coupling,) = [part for name, part in model.named_modules() if name.endswith("coupling")]
+    entry = int(coupling.value.flatten().abs().argmax())
+    coupling.value.view(-1)[entry] *= 1.0 + 1e-6
+    assert SO3 <= failed_symmetries(model) <= SO3
+
+
+def test_an_envelope_that_ends_behind_the_neighbour_list_is_a_jump() -> None:
+    model = built()
+    model.layer("b").cutoff *= 1.1
+    assert failed_symmetries(model) == {"smoothness at the cutoff"}
