@@ -12,10 +12,10 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 def keep_freed_memory() -> bool:
     """Ask glibc to keep freed memory for the next allocation; whether it agreed.
 
-    By default it returns every large tensor to the system when freed, and the next one of the same size is
-    zeroed and mapped page by page again. On CPU that took half the time of a training step; kept, the process
-    stays at its peak size instead. For programs (the command line, a training run), not for the library: it
-    holds for the whole process.
+    By default memory beyond a threshold goes back to the system when a step's tensors are freed, and the next
+    step's are zeroed and mapped page by page again. On CPU that took up to half the time of a training step;
+    kept, the process stays at its peak size instead. For programs (the command line, a training run), not for
+    the library: it holds for the whole process.
     """
     if not sys.platform.startswith("linux"):
         return False
