@@ -262,7 +262,12 @@ def _writer(path: str | Path | None) -> Iterator[Any]:
         from ase.io.extxyz import write_extxyz
 
         with open(path, "w", encoding="utf-8") as text:
-            yield lambda system: (write_extxyz(text, [system]), text.flush())
+
+            def write(system: Atoms) -> None:
+                write_extxyz(text, [system])
+                text.flush()
+
+            yield write
     else:
         raise DynamicsError(
             f"`{path}` is no known kind of trajectory", help="end it in .extxyz, .xyz or .traj"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -56,7 +56,7 @@ class EquicCalculator(Calculator):
     """
 
     name = "equic"
-    implemented_properties: ClassVar[list[str]] = [
+    implemented_properties = [  # noqa: RUF012  ASE declares it so
         "energy",
         "free_energy",
         "energies",
@@ -64,7 +64,7 @@ class EquicCalculator(Calculator):
         "stress",
     ]
     # what the model does not see must not throw its results away
-    ignored_changes: ClassVar[set[str]] = {"initial_charges", "initial_magmoms"}
+    ignored_changes = {"initial_charges", "initial_magmoms"}  # noqa: RUF012
 
     def __init__(
         self, model: Model | Exported, *, skin: float = 0.5, device: str = "auto", dtype: str | None = None
@@ -83,7 +83,7 @@ class EquicCalculator(Calculator):
         # index of the species by atomic number, -1 for elements that the model does not know
         self._index = np.full(len(chemical_symbols), -1, dtype=np.int64)
         self._index[[atomic_numbers[symbol] for symbol in self.species]] = np.arange(len(self.species))
-        self.implemented_properties = [  # type: ignore[misc]  # ASE reads it from the instance too
+        self.implemented_properties = [
             name
             for name in type(self).implemented_properties
             if name in ("energy", "free_energy", "energies") or name in plan.outputs

@@ -81,7 +81,7 @@ def export_pt2(
         raise ExportError(f"threads must be at least 1, not {threads}")
     find_compiler()
     papers = {
-        "certificate": certificate.to_json() if _speaks_json(certificate) else certificate,
+        "certificate": _plain(certificate),
         "probes": probes,
         "meta": dict(meta or {}),
     }
@@ -173,5 +173,5 @@ def _units(plan: Plan) -> dict[str, str]:
     return units
 
 
-def _speaks_json(document: object) -> bool:
-    return document is not None and not isinstance(document, Mapping)
+def _plain(document: JsonDocument | Mapping[str, Any] | None) -> Any:
+    return document if document is None or isinstance(document, Mapping) else document.to_json()

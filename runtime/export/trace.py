@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from equic.runtime.build import Model, build_module
 from equic.runtime.errors import ExportError
-from torch import Tensor, nn
+from torch import Tensor
 from torch.export import Dim, ExportedProgram
 
 from .samples import trace_inputs
@@ -86,7 +86,7 @@ def trace(model: Model) -> Traced:
     return Traced(program, ports, outputs)
 
 
-def _sizes_of(model: nn.Module) -> set[int]:
+def _sizes_of(model: Model) -> set[int]:
     """Every size of a tensor of the model: the sizes that inputs are traced with must differ from them."""
     return {size for value in model.state_dict().values() for size in value.shape} | {
         step.dim for step in model.plan.steps

@@ -22,8 +22,8 @@ def main(package: str, inputs: str, outputs: str) -> None:
     loader = torch._C._aoti.AOTIModelPackageLoader(package, "model", False, 1, -1)  # as C++ hosts do
     cases: dict[int, dict[int, torch.Tensor]] = {}
     for key, value in load_file(inputs).items():
-        case, position, _ = key.split("/")
-        cases.setdefault(int(case), {})[int(position)] = value
+        number, place, _ = key.split("/")
+        cases.setdefault(int(number), {})[int(place)] = value
     device = loader.get_metadata().get("AOTI_DEVICE_KEY", "cpu")
     results = {}
     arguments: list[torch.Tensor] = []
