@@ -150,6 +150,7 @@ def tune(
     trials: Annotated[int | None, typer.Option(help="how many trials in all")] = None,
     minutes: Annotated[float | None, typer.Option(help="stop after this much time")] = None,
     storage: Annotated[Path | None, typer.Option(help="the journal; the same file resumes")] = None,
+    runs: Annotated[Path, typer.Option(help="the folder of all runs")] = Path("runs"),
     repeats: Annotated[
         int | None, typer.Option(help="train the best this often again, with other seeds")
     ] = None,
@@ -169,6 +170,7 @@ def tune(
         trials=trials,
         minutes=minutes,
         repeats=repeats,
+        runs=runs,
         storage=storage,
         write=write,
         device=device,

@@ -11,6 +11,7 @@ from equic.runtime.artifact import save_artifact
 from equic.runtime.build import Model, build_module
 from equic.runtime.data import ArraySet, Frame, compute_statistics, load_sets
 from equic.runtime.device import pick_device
+from equic.runtime.memory import keep_freed_memory
 from equic.runtime.plan import Plan
 from rich.console import Console
 
@@ -87,6 +88,7 @@ def train(
     checkpoint = claim_directory(directory, plan, resume=resume)
     settings = _settings(directory, resume, seed, minutes, plan.train["seed"])
     where = pick_device(device)
+    keep_freed_memory()
     notes: list[str] = []
     sets = load_sets(plan, notes=notes) if sets is None else sets
     samples = _samples(sets, terms, where)

