@@ -12,24 +12,25 @@ from .judge import EPSILON, Rule, demanded, judge, not_applicable, unclaimed
 Array = NDArray[np.float64]
 Ray = tuple[Geometry, Array, int, Array]
 
-SMOOTH, EXTENSIVE = "smoothness at the cutoff", "size extensivity"
+SMOOTH, ORDER, EXTENSIVE = "smoothness at the cutoff", "order at the cutoff", "size extensivity"
 
 _NEAR = 1e-4  # Å on either side of the cutoff, where jumps are judged
 _FAR = (0.04, 0.02)  # Å, where their order is read off: above rounding, and still close
+_SLACK = 0.4  # orders: the next power's share at these distances
 _APPROACHES = 4  # per frame
 
 
-def smoothness_item(baseline: Baseline, rng: np.random.Generator) -> Item:
-    """Energy and forces as one atom crosses the cutoff of one other.
+def smoothness_items(baseline: Baseline, rng: np.random.Generator) -> list[Item]:
+    """Energy and forces as one atom crosses the cutoff of one other: do they jump, and how smoothly do they end.
 
-        jump(d) = |f(rc - d) - f(rc + d)|
+        jump(d) = |f(rc - d) - f(rc + d)|;  an energy in C^k makes it vanish as d^(k+1), and that of forces as d^k
 
-    The atom comes in along a ray on which all others stay out of reach. An energy in C^k makes the jump of
-    the forces vanish as d^k; judged is the larger of the two jumps at d = 1e-4 Å, relative. For C^1 the
-    forces' jump is allowed to be first order, for C^0 only the energy's jump is judged.
+    The atom comes in along a ray on which all others stay out of reach. Judged are the larger of the two jumps at
+    d = 1e-4 Å, relative (for C^1 the forces' may be of first order, for C^0 only the energy's counts), and by how
+    many orders the jumps vanish too slowly, read off between two larger distances.
     """
     subject = baseline.subject
-    order = subject.plan.smoothness.get("energy")
+    claimed = subject.plan.smoothness.get("energy")
     clusters = [frame for frame in baseline.frames if not frame.periodic and len(frame) > 1]
     if not clusters:
         species = len(subject.plan.system["species"])
@@ -37,23 +38,46 @@ def smoothness_item(baseline: Baseline, rng: np.random.Generator) -> Item:
         clusters = [random_cluster(atoms, cutoff, species, rng) for atoms in (4, 6, 8)]
     base = measure_baseline(subject, clusters)
     rays = [ray for frame in clusters for ray in _rays(frame, len(subject.plan.system["species"]), rng)]
-    jumps = {d: _jumps(base, rays, d) for d in (_NEAR, *_FAR)}
-    floor = 1e3 * EPSILON[subject.dtype]
-    orders = {name: _order(jumps, name) for name in jumps[_NEAR] if jumps[_FAR[1]][name] > floor}
-    words = [f"{name} as d^{power:.1f}" for name, power in orders.items()]
-    judged = jumps[_NEAR] if order != 0 else {"energy": jumps[_NEAR]["energy"]}
-    return judge(
+    near = _jumps(base, rays, _NEAR)
+    judged = near if claimed != 0 else {"energy": near["energy"]}
+    jump = judge(
         SMOOTH,
         subject.dtype,
         float(np.max(list(judged.values()))),
-        _smoothness_rule(order, subject.dtype),
+        _jump_rule(claimed, subject.dtype),
         measure=f"largest jump of {' and '.join(judged)} over {2 * _NEAR:g} Å in {len(rays)} approaches",
         rounding=base.energy_rounding,
-        reason=f"between {_FAR[1]:g} and {_FAR[0]:g} Å jumps grow: {', '.join(words)}" if words else "",
+    )
+    return [jump, _order_item(base, rays, claimed)]
+
+
+def _order_item(base: Baseline, rays: list[Ray], claimed: int | None) -> Item:
+    """By how many orders the energy ends less smoothly than claimed; 0 where it ends as smoothly or more."""
+    dtype = base.subject.dtype
+    if claimed is None:
+        return not_applicable(ORDER, dtype, "the plan claims no smoothness")
+    far, close = (_jumps(base, rays, d) for d in _FAR)
+    floor = 1e3 * EPSILON[dtype]
+    orders = {
+        name: float(np.log(far[name] / close[name]) / np.log(_FAR[0] / _FAR[1]))
+        for name in close
+        if close[name] > floor
+    }
+    if not orders:
+        return not_applicable(ORDER, dtype, f"jumps at {_FAR[1]:g} Å are too small to tell from rounding")
+    found = min(order - (name == "energy") for name, order in orders.items())
+    words = ", ".join(f"that of {name} as d^{order:.1f}" for name, order in orders.items())
+    return judge(
+        ORDER,
+        dtype,
+        max(claimed - found, 0.0),
+        Rule(_SLACK),
+        unit="orders",
+        measure=f"claimed C{claimed} less the measured C{found:.1f}: jumps vanish, {words}",
     )
 
 
-def _smoothness_rule(order: int | None, dtype: str) -> Rule:
+def _jump_rule(order: int | None, dtype: str) -> Rule:
     if order is None:
         return unclaimed("the plan claims no smoothness")
     rule = demanded("continuity", dtype)
@@ -95,12 +119,6 @@ def _jumps(base: Baseline, rays: list[Ray], distance: float) -> dict[str, float]
         change = response.forces[:middle] - response.forces[middle:]
         found["forces"] = rms(change) / base.scales["forces"]
     return found
-
-
-def _order(jumps: dict[float, dict[str, float]], name: str) -> float:
-    """The power of the distance with which a jump grows."""
-    far, near = (jumps[d][name] for d in _FAR)
-    return float(np.log(far / near) / np.log(_FAR[0] / _FAR[1]))
 
 
 def extensivity_item(baseline: Baseline, rng: np.random.Generator) -> Item:

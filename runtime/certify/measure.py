@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from .atoms_derivatives import derivative_items, stress_item
 from .atoms_dynamics import dynamics_items
-from .atoms_locality import extensivity_item, smoothness_item
+from .atoms_locality import extensivity_item, smoothness_items
 from .atoms_symmetry import lattice_item, symmetry_items
 from .baseline import Baseline, measure_baseline
 from .certificate import Certificate, Item
@@ -147,7 +147,7 @@ def _atoms_items(
         *_unless_silent(crystals, [lattice_item(crystals, rng)]),
         *_unless_silent(baseline, derivative_items(baseline, rng)),
         *_unless_silent(strained, [stress_item(strained)]),
-        *_unless_silent(baseline, [smoothness_item(baseline, rng), extensivity_item(baseline, rng)]),
+        *_unless_silent(baseline, [*smoothness_items(baseline, rng), extensivity_item(baseline, rng)]),
         *_unless_silent(baseline, dynamics_items(baseline, rng)),
     ]
 

@@ -55,10 +55,9 @@ def _cell(item: Item) -> str:
     mark = _MARKS[item.status][0]
     if item.value is None:
         return f"{mark} not applicable"
-    unit = "" if item.unit in ("", "relative") else f" {item.unit}"
     if item.tolerance is None:
-        return f"{mark} {item.value:.1e}{unit}"
-    return f"{mark} {item.value:.1e}{unit} {'≤' if item.status == 'holds' else '>'} {item.tolerance:.0e}"
+        return f"{mark} {item.value:.1e}"
+    return f"{mark} {item.value:.1e} {'≤' if item.status == 'holds' else '>'} {item.tolerance:.0e}"
 
 
 def _notes(certificate: Certificate) -> list["RenderableType"]:

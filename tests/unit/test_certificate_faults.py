@@ -6,6 +6,7 @@ its inside or its outputs.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -13,7 +14,7 @@ import pytest
 import torch
 from equic.runtime.build import Model, build_module
 from equic.runtime.certify import Certificate, atoms_dynamics, certify
-from equic.runtime.certify.atoms_locality import extensivity_item, smoothness_item
+from equic.runtime.certify.atoms_locality import extensivity_item, smoothness_items
 from equic.runtime.certify.atoms_symmetry import lattice_item, symmetry_items
 from equic.runtime.certify.baseline import measure_baseline
 from equic.runtime.certify.frames import random_frames
@@ -24,6 +25,7 @@ from torch import Tensor
 
 Outputs = dict[str, Tensor]
 SO3 = {f"SO(3) equivariance, {target}" for target in ("energy", "forces", "stress")}
+CUTOFF = {"smoothness at the cutoff", "order at the cutoff"}
 INVERSION = {f"inversion equivariance, {target}" for target in ("energy", "forces", "stress")}
 
 
@@ -219,8 +221,8 @@ FAULTS: dict[str, tuple[Callable[[], Potential], set[str], set[str]]] = {
         {"lattice vectors"},
         {"size extensivity", "symmetric Jacobian", "stress against strain", "translation"} | FORCES_WRONG,
     ),
-    "no envelope": (WithoutEnvelope, {"smoothness at the cutoff"}, {"NVE energy drift"}),
-    "C1 envelope": (TooFewDerivatives, {"smoothness at the cutoff"}, {"symmetric Jacobian"}),
+    "no envelope": (WithoutEnvelope, set(CUTOFF), {"NVE energy drift"}),
+    "C1 envelope": (TooFewDerivatives, set(CUTOFF), {"symmetric Jacobian"}),
     "scaled forces": (lambda: Changed(after=scaled_forces), FORCES_WRONG, {"NVE energy drift"}),
     "curl": (
         lambda: Changed(after=curl_in_forces),
@@ -233,19 +235,19 @@ FAULTS: dict[str, tuple[Callable[[], Potential], set[str], set[str]]] = {
             "size extensivity",
         }
         | FORCES_WRONG,
-        {"inversion equivariance, forces", "smoothness at the cutoff"},
+        {"inversion equivariance, forces", } | CUTOFF,
     ),
     "float32 sum": (
         Float32Sum,
         {"permutation", "size extensivity"} | FORCES_WRONG,
         SO3 | INVERSION | {"translation", "lattice vectors", "stress against strain", "NVE energy drift"}
-        | {"smoothness at the cutoff"},
+        | CUTOFF,
     ),
     "anisotropy 1e-6": (AnisotropicByAMillionth, set(SO3), {"NVE angular momentum", "lattice vectors"}),
     "absolute places": (
         AbsolutePlaces,
         {"translation", "lattice vectors", "NVE momentum", "SO(3) equivariance, energy"},
-        SO3 | INVERSION | {"size extensivity", "NVE angular momentum"},
+        SO3 | INVERSION | {"size extensivity", "NVE angular momentum"} | CUTOFF,
     ),
     "per atom": (MeanOverAtoms, {"size extensivity"}, set()),
     "chiral": (Chiral, set(INVERSION), set()),
@@ -378,7 +380,7 @@ def failed_symmetries(model: Model) -> set[str]:
     items = [
         *symmetry_items(baseline, baseline, rng, 8, thorough=False),
         lattice_item(baseline, rng),
-        smoothness_item(baseline, rng),
+        *smoothness_items(baseline, rng),
         extensivity_item(baseline, rng),
     ]
     return {item.name for item in items if item.status == "fails"}
@@ -396,4 +398,20 @@ def test_one_coupling_coefficient_off_by_a_millionth_breaks_rotations_alone() ->
 def test_an_envelope_that_ends_behind_the_neighbour_list_is_a_jump() -> None:
     model = built()
     model.layer("b").cutoff *= 1.1
-    assert failed_symmetries(model) == {"smoothness at the cutoff"}
+    assert failed_symmetries(model) == CUTOFF
+
+
+def test_a_claim_of_more_derivatives_than_there_are_is_found_out() -> None:
+    """The Bessel basis under its envelope ends as (1 - x)^4, and so is C3 whatever the envelope's power."""
+    model = built()
+    deficits = {}
+    for claimed in (2, 3, 4, 5):
+        plan = replace(model.plan, smoothness={"energy": claimed})
+        twin = build_module(plan, seed=1, dtype=torch.float64)
+        frames = random_frames(plan, np.random.default_rng(0), periodic=False)
+        baseline = measure_baseline(Subject(twin, "float64"), frames)
+        item = smoothness_items(baseline, np.random.default_rng(1))[1]
+        deficits[claimed] = (item.status, item.value)
+    assert [status for status, _ in deficits.values()] == ["holds", "holds", "fails", "fails"]
+    assert deficits[4][1] == pytest.approx(1.0, abs=0.2)
+    assert deficits[5][1] == pytest.approx(2.0, abs=0.2)
