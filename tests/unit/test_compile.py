@@ -106,7 +106,7 @@ def test_the_last_layer_carries_invariants_alone():
 
 def test_smoothness_and_reach_are_inferred():
     done = compiled(ETHANOL)
-    assert done.plan["smoothness"] == {"energy": 4, "forces": 3, "stress": 3, "node_energy": 4}
+    assert done.plan["smoothness"] == {"energy": 3, "forces": 2, "stress": 2, "node_energy": 3}
     assert done.plan["locality"]["energy"] == pytest.approx(2 * 4.5)
 
 

@@ -17,6 +17,9 @@ VECTOR = Irreps((Block(1, Irrep(1, -1)),))
 SCALAR = Irreps((Block(1, Irrep(0, 1)),))
 
 
+SMOOTH_AT_CUTOFF = 3
+
+
 class Input(Op):
     """A field of the system: positions, species, or the state of a phase space.
 
@@ -87,8 +90,8 @@ class Radial(Op):
 
         e_n(r) = sqrt(2/rc) sin(n pi r/rc)/r * f_p(r/rc),  n = 1..count
 
-    Type: edge 0e [Å] -> edge count x 0e. Verdict: exact. Smooth: the envelope of order p has p-1 continuous
-    derivatives at the cutoff.
+    Type: edge 0e [Å] -> edge count x 0e. Verdict: exact. Smooth: C3 at the cutoff, whatever p: the envelope
+    and its first two derivatives vanish there, and so does the sine.
     """
 
     kind: Literal["radial"] = "radial"
@@ -106,7 +109,7 @@ class Radial(Op):
             )
             return None
         rep = Irreps((Block(self.count, Irrep(0, 1)),))
-        return result_like(types, rep=rep, unit=Unit.parse("1"), smooth=min(r.smooth, self.envelope - 1))
+        return result_like(types, rep=rep, unit=Unit.parse("1"), smooth=min(r.smooth, SMOOTH_AT_CUTOFF))
 
     def lower(self, types: Sequence[Type], result: Type, scope: Scope) -> dict[str, Any]:
         envelope = {"polynomial": self.envelope}
