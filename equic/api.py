@@ -120,18 +120,25 @@ def verify(
     """
     from equic.runtime.certify import verify_file
 
-    if data is not None:
-        import ase.io
-
-        frames = ase.io.read(data, index=":")
-    else:
-        frames = _own_frames(Path(path))
+    frames = _read_frames(Path(data)) if data is not None else _own_frames(Path(path))
     certificate = verify_file(Path(path), frames=frames, device=device)
     if write:
         from equic.runtime.artifact import update_certificate
 
         update_certificate(Path(path), certificate)
     return certificate
+
+
+def _read_frames(file: Path) -> Any:
+    """Structures in any format of ASE, or the states `z` of an npz file."""
+    if file.suffix == ".npz":
+        import numpy as np
+
+        with np.load(file, allow_pickle=False) as arrays:
+            return arrays["z"]
+    import ase.io
+
+    return ase.io.read(file, index=":")
 
 
 def _own_frames(path: Path, count: int = 6) -> list[Any] | None:

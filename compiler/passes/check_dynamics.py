@@ -115,7 +115,7 @@ def conserved_quantities(graph: Graph, ctx: Context) -> tuple[Conserved, ...]:
             continue
         hold = type_.hold(factor)
         exact = hold.verdict is Verdict.EXACT
-        culprit = next(iter(sorted(hold.ops)), None)
-        why = None if exact else f"`{culprit}`: {ctx.reasons.get((culprit or '', factor), 'breaks it')}"
-        found.append(Conserved(quantity, factor, exact, why))
+        culprit = min(hold.ops, default="")
+        reason = ctx.reasons.get((culprit, factor), "breaks it")
+        found.append(Conserved(quantity, factor, exact, None if exact else f"`{culprit}`: {reason}"))
     return tuple(found)
