@@ -62,8 +62,13 @@ def export_pt2(
 
     The file is checked before it takes its name: a fresh process runs it at 1, 2, 17 and 1000 atoms, without
     edges and with several systems, with torch's run-time checks on, and the numbers must be those of the
-    eager model (largest difference 1e-11 of the largest value in float64, 2e-5 in float32). Where that fails
-    no file is left behind.
+    model in float64 (largest difference 1e-11 of the largest value; 2e-5, or four times the model's own rounding
+    if that is more, for float32). Where that fails no file is left behind.
+
+    Measured for the example MACE plan (8 channels, 2 layers, one thread of a shared x86 core, medians of 15 paired
+    calls): export 43 s, of which compiling 32 s; 2.7 MB; loaded in 4 ms. Per call, against the eager model, in
+    float64 0.46 ms against 3.1 ms at 9 atoms and 9.8 ms against 20 ms at 300 atoms with 4,048 edges; in float32
+    0.31 against 3.1 ms and 9.2 against 22 ms.
 
     Hosts in other languages should set `AOTI_RUNTIME_CHECK_INPUTS=1`, and must pass contiguous tensors of the
     stated dtypes: without the variable nothing is checked, and wrong strides give wrong numbers in silence.

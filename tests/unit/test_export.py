@@ -14,7 +14,7 @@ from equic.runtime.build import Model, build_module
 from equic.runtime.calculators import EquicCalculator
 from equic.runtime.certify import certify, parity_item, probes
 from equic.runtime.errors import EquicError, ExportError
-from equic.runtime.export import Exported, export_pt2, load_pt2, package, read_metadata
+from equic.runtime.export import Exported, export_pt2, load_pt2, package, read_metadata, selfcheck
 from equic.runtime.export.samples import sample_inputs, trace_inputs
 from equic.runtime.export.trace import Traced, recast, trace
 from equic.runtime.testing.plans import hnn_plan, mace_plan
@@ -256,6 +256,20 @@ def test_a_package_with_other_numbers_never_takes_its_name(
         export_pt2(other, target)
     assert target.read_bytes() == b"what was there before"
     assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_number_that_is_not_one_is_a_difference() -> None:
+    """NaN compares false with everything: in whatever batch it is, it must not be overlooked."""
+    good = [{"forces": torch.ones(2, 3)}, {"forces": torch.ones(1, 3)}]
+    for case in (0, 1):
+        bad = [{"forces": batch["forces"].clone()} for batch in good]
+        bad[case]["forces"][0, 1] = float("nan")
+        worst = selfcheck._differences(good, bad, {"forces": 1.0})
+        assert not worst["forces"] <= 1e9
+        with pytest.raises(ExportError, match="the model itself"):
+            selfcheck._scales(bad)
+    with pytest.raises(ExportError, match="of shape"):
+        selfcheck._differences(good, list(reversed(good)), {"forces": 1.0})
 
 
 def test_wrong_arguments(model: Model, tmp_path: Path) -> None:
