@@ -17,10 +17,11 @@ from equic.runtime.plan import Plan
 from .blocks import Section
 from .claims import certificate_section, claims_section
 from .closing import environment_section, exports_section, notes_section
+from .errors import errors_section
 from .html import Html, h
 from .numbers import milli, show
 from .physics import dynamics_section, phase_section
-from .results import errors_section, learning_section, parity_section
+from .results import learning_section, parity_section
 from .runs import Run, read_run
 from .searches import tuning_section
 from .style import STYLE
@@ -149,8 +150,9 @@ def _facts(
         failing = dict.fromkeys(item.name for item in judged if item.status == "fails")
         words = "measurements within tolerance" + (f"; not: {', '.join(failing)}" if failing else "")
         facts.append(_fact(f"{held} of {len(judged)}", "", words, kind))
-    metrics = next((run.metrics for run in runs if run.metrics), {})
-    if metrics:
+    measured = [run for run in runs if run.metrics]
+    if measured:
+        metrics, which = measured[0].metrics, f", {measured[0].name}" if len(measured) > 1 else ""
         set_name = next((name for name in ("test", "validation") if name in metrics), next(iter(metrics)))
         for target, row in metrics[set_name].items():
             key = "rmse_per_atom" if "rmse_per_atom" in row else "rmse"
@@ -158,7 +160,7 @@ def _facts(
             factor, word = milli(unit)
             word += "/atom" if key == "rmse_per_atom" and word else ""
             if key in row:
-                facts.append(_fact(show(factor * row[key]), word, f"{target} RMSE, {set_name}"))
+                facts.append(_fact(show(factor * row[key]), word, f"{target} RMSE, {set_name}{which}"))
     best = (search or {}).get("best")
     if search and best:
         facts.append(

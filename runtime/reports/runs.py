@@ -35,6 +35,12 @@ class Run:
         return [epoch for epoch, _ in rows], [value for _, value in rows]
 
     @property
+    def samples(self) -> dict[str, int]:
+        """How many samples each set has, where metrics.json says so."""
+        found = self.extra.get("samples")
+        return {str(key): int(value) for key, value in found.items()} if isinstance(found, Mapping) else {}
+
+    @property
     def columns(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(name for row in self.history for name in row))
 

@@ -14,6 +14,7 @@ from equic.runtime.dynamics import run_md
 from equic.runtime.errors import EquicError
 from equic.runtime.plan import Plan
 from equic.runtime.reports import read_run, write_report
+from equic.runtime.reports.errors import group_runs
 from equic.runtime.reports.html import Html, h
 from equic.runtime.reports.numbers import duration, show, show_error, size
 from equic.runtime.testing.plans import hnn_plan, mace_plan
@@ -107,6 +108,9 @@ def run_folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
             "seconds": 754.0,
         }
         (folder / "metrics.json").write_text(json.dumps(metrics))
+        plan = mace_plan(stress=False).to_json()
+        plan["train"]["seed"], plan["spec_hash"] = seed, f"sha256:{seed}"
+        (folder / "plan.json").write_text(json.dumps(plan))
         folders[f"seed {seed}"] = folder
     return folders
 
@@ -212,6 +216,22 @@ def test_errors_are_means_and_spreads_in_the_fields_units(run_folders, tmp_path:
     assert "energy RMSE meV/atom" in text
     assert "1,234" in text
     assert "12 min 34 s" in text
+
+
+def test_only_seeds_are_averaged(run_folders, tmp_path: Path) -> None:
+    """A strict and a relaxed model side by side are two models, whatever their folders are called."""
+    for name, folder in run_folders.items():
+        (tmp_path / name).mkdir()
+        for file in folder.iterdir():
+            (tmp_path / name / file.name).write_bytes(file.read_bytes())
+    data = mace_plan(stress=False, mode=("relaxed", 0.3)).to_json()
+    (tmp_path / "seed 2" / "plan.json").write_text(json.dumps(data))
+    runs = [read_run(tmp_path / name) for name in run_folders]
+    assert [len(group) for group in group_runs(runs)] == [1, 1]
+    text = check_page(write_report(tmp_path / "r.html", title="t", runs=runs)).text
+    assert "±" not in text
+    assert "model set samples" in text
+    assert [len(group) for group in group_runs([read_run(folder) for folder in run_folders.values()])] == [2]
 
 
 def test_parity_statistics(tmp_path: Path) -> None:
