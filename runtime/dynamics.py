@@ -116,9 +116,10 @@ def run_md(
     generator = np.random.default_rng(seed)
     free = _thermalize(system, ensemble, temperature, generator)
     integrator = _integrator(system, ensemble, temperature, timestep_fs, friction, generator)
+    system.get_forces()  # what is wrong with the structure itself is said as it is, before any step
     rows: list[tuple[float, float, float, float]] = []
     with _writer(trajectory) as write, _meter(progress, steps) as advance:
-        for _ in integrator.irun(steps):
+        for _ in _steps(integrator, steps, timestep_fs):
             step = integrator.nsteps
             # no property may be stale here: energies come from the calculation that made the forces
             potential, kinetic = float(system.get_potential_energy()), float(system.get_kinetic_energy())
@@ -232,6 +233,18 @@ def _integrator(
         fixcm=False,  # ASE's own correction gives the wrong temperature, and warns
         rng=generator,
     )
+
+
+def _steps(integrator: Any, steps: int, timestep_fs: float) -> Iterator[Any]:
+    """The integrator's own steps; a structure that the model refuses on the way names its step."""
+    try:
+        yield from integrator.irun(steps)
+    except EquicError as problem:
+        step = integrator.nsteps + 1
+        raise DynamicsError(
+            f"the dynamics exploded at step {step} ({step * timestep_fs:g} fs): {problem.message}",
+            help="take a smaller time step, or train on structures like those of the last frames",
+        ) from problem
 
 
 def _check_step(system: Atoms, step: int, timestep_fs: float, potential: float, kelvin: float) -> None:

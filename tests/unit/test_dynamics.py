@@ -11,6 +11,7 @@ from ase.io import read
 from equic.runtime.build import build_module
 from equic.runtime.calculators import EquicCalculator
 from equic.runtime.dynamics import DynamicsError, fit_drift, run_md
+from equic.runtime.errors import DataError
 from equic.runtime.testing.plans import mace_plan
 
 
@@ -137,6 +138,24 @@ def test_explosions_are_named(tmp_path) -> None:
             trajectory=path,
         )
     assert len(read(path, index=":")) == 7  # what was sound is kept
+
+
+def test_structures_that_a_model_refuses_name_their_step() -> None:
+    class Refusing(Springs):
+        def __init__(self, limit: int) -> None:
+            super().__init__()
+            self.limit = limit
+
+        def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes) -> None:
+            super().calculate(atoms, properties, system_changes)
+            if self.calls > self.limit:
+                raise DataError("atoms 0 and 1 are in the same place")
+
+    atoms = Atoms("H", positions=[[1.0, 0, 0]])
+    with pytest.raises(DynamicsError, match=r"step 4 \(2 fs\): atoms 0 and 1"):
+        run_md(atoms, Refusing(4), steps=100)
+    with pytest.raises(DataError, match="same place"):  # the structure itself: no step is to blame
+        run_md(atoms, Refusing(0), steps=100)
 
 
 def test_wrong_arguments() -> None:
