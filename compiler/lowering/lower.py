@@ -9,13 +9,12 @@ from typing import Any
 
 from ..ir.graph import Graph, graph_hash
 from ..ir.types import Type
-from ..language.schema import AtomsSystem, DataSet, HardWithin, Relaxed, Spec
+from ..language.schema import LOSS_WEIGHTS, AtomsSystem, DataSet, HardWithin, LossTerm, Relaxed, Spec
 from ..passes.check_dynamics import conserved_quantities, is_separable
 from ..passes.context import Context
 from ..symmetry.units import Unit, conversion_factor
 
 PLAN_VERSION = 1
-LOSS_WEIGHTS = {"energy": 1.0, "forces": 10.0, "stress": 10.0, "derivatives": 1.0}
 
 
 def lower(graph: Graph, ctx: Context, *, cites: tuple[str, ...], architecture: str | None) -> dict[str, Any]:
@@ -168,20 +167,15 @@ def _factor(spec: Spec, target: str, unit: str | None) -> float:
 def _train(spec: Spec) -> dict[str, Any]:
     train = spec.train.model_dump(mode="json")
     labels = (spec.data.train.labels or {}) if spec.data is not None else {}
-    per_atom = {name: name == "energy" for name in spec.targets}
-    train["loss"] = {
-        name: {
-            "weight": spec.train.loss[name].weight
-            if name in spec.train.loss
-            else LOSS_WEIGHTS.get(name, 1.0),
-            "per_atom": per_atom[name],
+    train["loss"] = {}
+    for name in spec.targets:
+        if labels and name not in labels:
+            continue
+        term = spec.train.loss.get(name, LossTerm())
+        train["loss"][name] = {
+            "weight": LOSS_WEIGHTS.get(name, 1.0) if term.weight is None else term.weight,
+            "per_atom": name == "energy" if term.per_atom is None else term.per_atom,
         }
-        for name in spec.targets
-        if name in labels or not labels
-    }
-    for name, term in spec.train.loss.items():
-        if name in train["loss"] and term.per_atom is not None:
-            train["loss"][name]["per_atom"] = term.per_atom
     return train
 
 
