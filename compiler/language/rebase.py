@@ -33,6 +33,7 @@ def rebase_paths(text: str, old: str, new: str) -> str:
 def _paths(source: Source) -> list[tuple[str | int, ...]]:
     found: list[tuple[str | int, ...]] = [("extends",)] if "extends" in source.data else []
     data = source.data.get("data") or {}
+    sets: list[tuple[tuple[str, ...], dict[str, object]]]
     sets = [(("data", name), one) for name, one in data.items() if isinstance(one, dict)]
     sets += [(("data", "others", name), one) for name, one in (data.get("others") or {}).items()]
     found += [(*path, "path") for path, one in sets if "path" in one]

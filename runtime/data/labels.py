@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
-SYMMETRIC_TENSOR = "0e+2e"  # stored as a symmetric 3x3 matrix
+SYMMETRIC_TENSOR = Irreps.parse("0e+2e")  # stored as a symmetric 3x3 matrix
 _VOIGT = ((0, 5, 4), (5, 1, 3), (4, 3, 2))  # ASE's order: xx, yy, zz, yz, xz, xy
 
 
@@ -66,7 +66,7 @@ def read_label(found: Mapping[str, Any], key: str, output: Output, atoms: int, w
         value = np.array(found[key], dtype=np.float64)
     except (TypeError, ValueError):
         raise DataError(f"{where}: `{key}` is not made of numbers: {found[key]!r:.60}") from None
-    if output.rep == SYMMETRIC_TENSOR:
+    if Irreps.parse(output.rep) == SYMMETRIC_TENSOR:
         value = _symmetric(value, key, (atoms,) if output.index == "node" else (), where)
     else:
         dim = Irreps.parse(output.rep).dim
