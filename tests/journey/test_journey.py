@@ -149,3 +149,15 @@ def test_phase_spaces_train_and_keep_what_they_claim(name, tmp_path):
         assert field.value < 1e-6
     conserved = [item for item in certificate.items if item.name.startswith("conserved")]
     assert len(conserved) >= {"pendulum": 1, "two bodies": 3, "rk4": 1, "free": 0}[name]
+
+
+def test_a_crystal_trains_on_stress_and_keeps_its_claims(tmp_path):
+    overrides = ["model.channels=4", "model.radial=[8]", "model.correlation=2", "train.epochs=3"]
+    spec = EXAMPLES / "04_copper/spec.yaml"
+    run = equic.train(spec, overrides, runs=tmp_path, progress=False, device="cpu")
+    assert run.history[-1]["loss"] < run.history[0]["loss"]
+    assert set(run.metrics["validation"]) == {"energy", "forces", "stress"}
+    certificate = equic.verify(run.artifact)
+    assert certificate.ok, certificate.failures
+    assert max(values(certificate, "stress against strain")) < 1e-6
+    assert max(values(certificate, "lattice vectors")) < 1e-10
