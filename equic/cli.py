@@ -8,7 +8,18 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
+
+from .commands_cite import cite
+from .options import (
+    DeviceOption,
+    FileArgument,
+    JsonOption,
+    SetOption,
+    SpecArgument,
+    compiled,
+    complaints,
+    console,
+)
 
 app = typer.Typer(
     help="From a YAML spec to a symmetry- and physics-constrained torch model.",
@@ -17,29 +28,6 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
-
-SpecArgument = Annotated[Path, typer.Argument(help="the spec, a YAML file", show_default=False)]
-FileArgument = Annotated[
-    Path, typer.Argument(help="an artifact (.equic) or an export (.pt2)", show_default=False)
-]
-SetOption = Annotated[list[str] | None, typer.Option("--set", help="override a key: model.channels=32")]
-JsonOption = Annotated[bool, typer.Option("--json", help="print JSON, for programs")]
-DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, ...")]
-
-console = Console(highlight=False)
-complaints = Console(stderr=True, highlight=False)
-
-
-def _compiled(spec: Path, overrides: list[str] | None):  # type: ignore[no-untyped-def]
-    """Compile, or print what is wrong and leave with 2."""
-    from . import api
-    from .show import print_diagnostics
-
-    done = api.check(spec, overrides or [])
-    if not done.ok:
-        print_diagnostics(done, complaints)
-        raise typer.Exit(2)
-    return done
 
 
 @app.command()
@@ -84,7 +72,7 @@ def show(
 
     Example: [bold]equic show spec.yaml --emit plan[/bold]
     """
-    done = _compiled(spec, overrides)
+    done = compiled(spec, overrides)
     if emit == "graph":
         from .show import graph_yaml
 
@@ -114,7 +102,7 @@ def compile(
 
     from . import api
 
-    done = _compiled(spec, overrides)
+    done = compiled(spec, overrides)
     from equic.runtime.artifact import save_artifact
 
     model = api.compile(spec, overrides or [])
@@ -139,7 +127,7 @@ def train(
     """
     from . import api
 
-    _compiled(spec, overrides)
+    compiled(spec, overrides)
     api.train(spec, overrides or [], runs=runs, minutes=minutes, resume=resume, device=device)
 
 
@@ -163,7 +151,7 @@ def tune(
     """
     from . import api
 
-    _compiled(spec, overrides)
+    compiled(spec, overrides)
     api.tune(
         spec,
         overrides or [],
@@ -332,6 +320,9 @@ def explain(code: Annotated[str, typer.Argument(help="a code such as T204")]) ->
         complaints.print(f"[red]error[/red]: there is no code `{code}`; codes look like T204")
         raise typer.Exit(2) from None
     print(page(found))
+
+
+app.command()(cite)
 
 
 def main() -> None:

@@ -65,7 +65,7 @@ class Radial(Layer):
     Shapes:    r [edge, 1] -> b [edge, count]
     Units:     r in Å, b dimensionless by convention
     Claims:    invariant; C^2 at the cutoff
-    Reference: klicpera2020directional, equations 7 and 8
+    Reference: gasteiger2020dimenet, equations 7 and 8
     """
 
     def __init__(self, params: Params) -> None:
