@@ -87,7 +87,7 @@ def sample(seed: int) -> Iterator[Atoms]:
     atoms = molecule("CH3CH2OH")
     atoms.calc = _GFN2()
     start, noise = np.random.default_rng(seed).spawn(2)
-    thermalize_momenta(atoms, TEMPERATURE * units.kB, rng=start)
+    thermalize_momenta(atoms, TEMPERATURE, rng=start)
     dynamics = Langevin(
         atoms, STEP * units.fs, temperature_K=TEMPERATURE, friction=0.02 / units.fs, fixcm=False, rng=noise
     )

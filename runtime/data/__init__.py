@@ -4,23 +4,17 @@ from .arrays import ArraySet, read_arrays
 from .batches import collate
 from .frame import Frame, frame_from_atoms
 from .frames import FrameSet, read_frames
-from .loader import AtomsDataset, EpochSampler, ResumableLoader, StateDataset, make_loader
 from .sets import load_sets
 from .statistics import compute_statistics
 
 __all__ = [
     "ArraySet",
-    "AtomsDataset",
-    "EpochSampler",
     "Frame",
     "FrameSet",
-    "ResumableLoader",
-    "StateDataset",
     "collate",
     "compute_statistics",
     "frame_from_atoms",
     "load_sets",
-    "make_loader",
     "read_arrays",
     "read_frames",
 ]

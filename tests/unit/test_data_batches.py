@@ -1,8 +1,6 @@
-"""Batches as tensors, and loaders that go on where a run stopped."""
+"""Batches as tensors."""
 
 from __future__ import annotations
-
-import itertools
 
 import numpy as np
 import pytest
@@ -12,9 +10,7 @@ from ase.io import write
 from equic.runtime.build import build_module
 from equic.runtime.data import (
     ArraySet,
-    EpochSampler,
     collate,
-    make_loader,
     read_frames,
 )
 from equic.runtime.errors import DataError
@@ -97,78 +93,3 @@ class TestBatches:
         state = ArraySet(np.arange(16.0).reshape(2, 8) ** 0.5, {})
         outputs = build_module(pair, dtype=torch.float64)(collate(state)[0])
         assert outputs["derivatives"].shape == (2, 8)
-
-
-class TestLoader:
-    def rows(self, loader) -> list[list[float]]:
-        return [inputs["state"][:, 0].tolist() for inputs, _ in loader]
-
-    def states(self, count: int) -> ArraySet:
-        return ArraySet(np.stack([np.arange(float(count)), np.zeros(count)], axis=1), {})
-
-    def test_every_state_once_in_an_order_of_seed_and_epoch(self):
-        def order(seed, epoch, **options):
-            loader = make_loader(self.states(11), 4, seed=seed, **options)
-            loader.set_epoch(epoch)
-            return self.rows(loader)
-
-        first = order(1, 0)
-        assert [len(batch) for batch in first] == [4, 4, 3]
-        assert sorted(itertools.chain.from_iterable(first)) == list(range(11))
-        assert order(1, 0) == first
-        assert order(1, 1) != first
-        assert order(2, 0) != first
-        assert list(itertools.chain.from_iterable(order(1, 5, shuffle=False))) == list(range(11))
-
-    @pytest.mark.parametrize("workers", [0, 1])
-    def test_taken_up_after_any_batch_it_goes_on_as_if_never_stopped(self, workers):
-        def run(epochs, stop=None, state=None, start=0):
-            loader = make_loader(self.states(11), 3, seed=7, workers=workers)
-            if state is not None:
-                loader.load_state_dict(state)
-            seen = []
-            for epoch in range(start, epochs):
-                loader.set_epoch(epoch)
-                for inputs, _ in loader:
-                    seen.append(inputs["state"][:, 0].tolist())
-                    if len(seen) == stop:
-                        return seen, loader.state_dict(), epoch
-            return seen, None, None
-
-        whole, _, _ = run(3)
-        assert len(whole) == 12
-        for stop in (1, 3, 4, 6, 8) if workers == 0 else (2,):
-            before, state, epoch = run(3, stop=stop)
-            # at the last batch of an epoch, the trainer has moved on to the next
-            after, _, _ = run(3, state=state, start=epoch + (stop % 4 == 0))
-            assert before + after == whole
-
-    def test_the_global_random_state_is_left_alone(self):
-        torch.manual_seed(0)
-        expected = torch.rand(3)
-        torch.manual_seed(0)
-        list(make_loader(self.states(5), 2))
-        assert torch.equal(torch.rand(3), expected)
-
-    @pytest.mark.parametrize("count", [1, 7, 12])
-    def test_processes_share_an_epoch(self, count):
-        samplers = [EpochSampler(count, 3, rank=rank, world=3) for rank in range(3)]
-        for sampler in samplers:
-            sampler.set_epoch(2)
-        shares = [list(sampler) for sampler in samplers]
-        assert {len(share) for share in shares} == {-(-count // 3)} == {len(samplers[0])}
-        assert set(itertools.chain.from_iterable(shares)) == set(range(count))
-
-    def test_frames(self, plan, saved):
-        read = read_frames(plan, {"path": saved("a.xyz", displaced_molecules(5)), "labels": ENERGY})
-        loader = make_loader(read, 2, shuffle=False)
-        energies = torch.cat([labels["energy"] for _, labels in loader])
-        assert energies.tolist() == [float(frame.labels["energy"]) for frame in read]
-        assert len(loader) == 3
-
-    def test_nonsense_is_refused(self):
-        for items, batch in ((self.states(0), 1), (self.states(3), 0)):
-            with pytest.raises(ValueError, match="items in batches of"):
-                make_loader(items, batch)
-        with pytest.raises(ValueError, match="rank 2 of 2"):
-            EpochSampler(3, 0, rank=2, world=2)

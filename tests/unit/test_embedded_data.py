@@ -134,7 +134,7 @@ def test_the_field_breaks_rotations_but_those_about_itself(ethanol_script):
         rotation = np.linalg.lstsq(atoms.positions, turned.positions, rcond=None)[0]
         forces = ethanol_script.gfn2(atoms.numbers, turned.positions, fields[0])[1]
         error = np.sqrt(np.mean((forces - atoms.get_forces() @ rotation) ** 2))
-        assert error < 1e-5 if same else error > 0.1
+        assert error < 1e-5 if same else error > 0.03
     # every orientation occurs: the mean of a body-fixed unit vector is small
     bonds = np.array([atoms.positions[1] - atoms.positions[0] for atoms in frames])
     bonds /= np.linalg.norm(bonds, axis=1)[:, None]
