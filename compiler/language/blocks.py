@@ -21,73 +21,90 @@ Widths = tuple[Count, ...]
 class RadialFeatures(Block):
     """Bessel functions of the edge length with a polynomial envelope of order `envelope`."""
 
-    basis: Literal["bessel"] = "bessel"
-    count: Count = 8
-    envelope: Annotated[int, Field(ge=2)] = 5
+    basis: Literal["bessel"] = Field(default="bessel", description="the family of functions")
+    count: Count = Field(default=8, description="how many functions")
+    envelope: Annotated[int, Field(ge=2)] = Field(
+        default=5, description="order of the polynomial that ends them at the cutoff"
+    )
 
 
 class Features(Block):
     """What every atom and edge starts with."""
 
-    node: IrrepsField
-    radial: RadialFeatures = RadialFeatures()
-    harmonics: Degree = 3
+    node: IrrepsField = Field(description="irreps of every atom, from its species")
+    radial: RadialFeatures = Field(default=RadialFeatures(), description="functions of the edge length")
+    harmonics: Degree = Field(default=3, description="highest degree of the spherical harmonics of an edge")
 
 
 class ActSpec(Block):
     """An activation: pointwise (on invariants), by gates, or by norms."""
 
-    form: Literal["pointwise", "gate", "norm"] = "pointwise"
-    f: Activation = "silu"
+    form: Literal["pointwise", "gate", "norm"] = Field(
+        default="pointwise", description="on every number, by gates, or on norms"
+    )
+    f: Activation = Field(default="silu", description="the function")
 
 
 class PowerSpec(Block):
-    order: Annotated[int, Field(ge=1, le=4)]
+    order: Annotated[int, Field(ge=1, le=4)] = Field(
+        description="highest degree of the symmetric power (body order minus one)"
+    )
 
 
 class MessageSpec(Block):
     """Messages: features of the source times harmonics, weighted by an MLP of the edge length."""
 
-    irreps: IrrepsField
-    radial: Widths = (64, 64, 64)
-    activation: Activation = "silu"
-    reduce: Literal["average", "sum"] = "average"
+    irreps: IrrepsField = Field(description="of a message")
+    radial: Widths = Field(default=(64, 64, 64), description="hidden widths of the MLP of the edge length")
+    activation: Activation = Field(default="silu", description="of that MLP")
+    reduce: Literal["average", "sum"] = Field(
+        default="average",
+        description="how messages are added up: divided by the average number of neighbours, or not",
+    )
 
 
 class MpBlock(Block):
     """One message-passing layer: up, message, reduce, mix, power, down, skip, act."""
 
-    kind: Literal["mp"]
-    carry: IrrepsField
-    message: MessageSpec
-    mix: Literal["none", "species"] = "none"
-    power: PowerSpec | None = None
-    skip: Literal["none", "linear", "species"] = "none"
-    act: ActSpec | None = None
+    kind: Literal["mp"] = Field(description="one message-passing layer")
+    carry: IrrepsField = Field(description="irreps of the features that go to the next layer")
+    message: MessageSpec = Field(description="what neighbours send")
+    mix: Literal["none", "species"] = Field(
+        default="none", description="a linear map by species after the sum"
+    )
+    power: PowerSpec | None = Field(
+        default=None, description="many-body features: symmetric powers of the sum"
+    )
+    skip: Literal["none", "linear", "species"] = Field(
+        default="none", description="what of the old features is added"
+    )
+    act: ActSpec | None = Field(default=None, description="a nonlinearity at the end")
 
 
 class ActBlock(Block):
     """A nonlinearity on the carried features."""
 
-    kind: Literal["act"]
-    form: Literal["pointwise", "gate", "norm"] = "pointwise"
-    f: Activation = "silu"
+    kind: Literal["act"] = Field(description="a nonlinearity on the carried features")
+    form: Literal["pointwise", "gate", "norm"] = Field(
+        default="pointwise", description="on every number, by gates, or on norms"
+    )
+    f: Activation = Field(default="silu", description="the function")
 
 
 class LinearBlock(Block):
     """An equivariant linear map of the carried features."""
 
-    kind: Literal["linear"]
-    out: IrrepsField
+    kind: Literal["linear"] = Field(description="an equivariant linear map")
+    out: IrrepsField = Field(description="irreps of the result")
 
 
 class RepeatBlock(Block):
     """The same block `times` times; `first` changes keys of the first copy."""
 
-    kind: Literal["repeat"]
-    times: Count
-    block: dict[str, object]
-    first: dict[str, object] = Field(default={})
+    kind: Literal["repeat"] = Field(description="the same block several times")
+    times: Count = Field(description="how often")
+    block: dict[str, object] = Field(description="the block")
+    first: dict[str, object] = Field(default={}, description="keys of the first copy that differ")
 
 
 Part = Literal["coordinates", "momenta"]
@@ -96,24 +113,24 @@ Part = Literal["coordinates", "momenta"]
 class MlpBlock(Block):
     """A dense network on (parts of) the state: a term of the energy, or the whole field."""
 
-    kind: Literal["mlp"]
-    of: tuple[Part, ...] = ("coordinates", "momenta")
-    hidden: Widths = (200, 200)
-    activation: Activation = "tanh"
+    kind: Literal["mlp"] = Field(description="a dense network")
+    of: tuple[Part, ...] = Field(default=("coordinates", "momenta"), description="what it reads")
+    hidden: Widths = Field(default=(200, 200), description="hidden widths")
+    activation: Activation = Field(default="tanh", description="its nonlinearity")
 
 
 class KineticBlock(Block):
     """sum_i p_i^2 / (2 m_i), with the masses of `constraints.hamiltonian`."""
 
-    kind: Literal["kinetic"]
+    kind: Literal["kinetic"] = Field(description="kinetic energy")
 
 
 class PairsBlock(Block):
     """sum_(i<j) phi(|q_i - q_j|^2): one network for every pair of coordinates."""
 
-    kind: Literal["pairs"]
-    hidden: Widths = (64, 64)
-    activation: Activation = "tanh"
+    kind: Literal["pairs"] = Field(description="a pair potential")
+    hidden: Widths = Field(default=(64, 64), description="hidden widths")
+    activation: Activation = Field(default="tanh", description="its nonlinearity")
 
 
 AtomsBlock = Annotated[MpBlock | ActBlock | LinearBlock, Field(discriminator="kind")]
@@ -123,29 +140,31 @@ StateBlock = Annotated[MlpBlock | KineticBlock | PairsBlock, Field(discriminator
 class EnergyHead(Block):
     """Reads every layer: linear maps to one invariant, the last through a small network."""
 
-    read: Literal["linear"] = "linear"
-    last: Widths = (16,)
-    activation: Activation = "silu"
+    read: Literal["linear"] = Field(default="linear", description="how each layer is read")
+    last: Widths = Field(default=(16,), description="hidden widths of the last layer's network")
+    activation: Activation = Field(default="silu", description="of that network")
 
 
 class AtomsModel(Block):
     """Level 2 for `kind: atoms`."""
 
-    features: Features
-    blocks: tuple[AtomsBlock, ...] = Field(min_length=1)
-    heads: dict[str, EnergyHead] = Field(default={"energy": EnergyHead()})
+    features: Features = Field(description="what every atom and edge starts with")
+    blocks: tuple[AtomsBlock, ...] = Field(min_length=1, description="layers, one after another")
+    heads: dict[str, EnergyHead] = Field(
+        default={"energy": EnergyHead()}, description="target → how it is read"
+    )
 
 
 class StateModel(Block):
     """Level 2 for `kind: phase_space`: terms that are added up."""
 
-    blocks: tuple[StateBlock, ...] = Field(min_length=1)
+    blocks: tuple[StateBlock, ...] = Field(min_length=1, description="terms that are added up")
 
 
 class GraphModel(Block):
     """Level 3: named ops; a target is computed by the value of its name."""
 
-    graph: dict[str, AnyOp] = Field(min_length=1)
+    graph: dict[str, AnyOp] = Field(min_length=1, description="name → op")
 
 
 class Parameter(Block):

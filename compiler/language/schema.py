@@ -80,9 +80,9 @@ Flag = Annotated[bool, Field(strict=True)]
 class AtomsSystem(Block):
     """Molecules and crystals: atoms of the listed species that see each other within the cutoff."""
 
-    kind: Literal["atoms"]
+    kind: Literal["atoms"] = Field(description="molecules and crystals")
     species: tuple[str, ...] = Field(min_length=1, description="chemical symbols, in any order")
-    cutoff: Length
+    cutoff: Length = Field(description="how far an atom sees, a length such as `5.0 Å`")
 
     @field_validator("species")
     @classmethod
@@ -131,8 +131,11 @@ RepText = Annotated[
 class PhaseSpaceSystem(Block):
     """Coordinates with their momenta: a number of dimensions each, or irreps of SO(2) such as `1x1`."""
 
-    kind: Literal["phase_space"]
-    coordinates: dict[str, RepText] = Field(min_length=1)
+    kind: Literal["phase_space"] = Field(description="coordinates and momenta")
+    coordinates: dict[str, RepText] = Field(
+        min_length=1,
+        description="name → dimensions (`2`) or irreps of SO(2) (`1x1`); the momenta are their duals",
+    )
 
     @field_validator("coordinates")
     @classmethod
@@ -152,17 +155,19 @@ System = Annotated[AtomsSystem | PhaseSpaceSystem, Field(discriminator="kind")]
 class Relaxed(Block):
     """W = [P + s (I - P)] V: weights that break the symmetry enter scaled by s."""
 
-    relaxed: Annotated[float, Field(ge=0, le=1, strict=True)]
+    relaxed: Annotated[float, Field(ge=0, le=1, strict=True)] = Field(
+        description="s from 0 (the very graph of `hard`) to 1 (unconstrained)"
+    )
 
 
 class Within(Block):
-    within: Positive
+    within: Positive = Field(description="largest relative error accepted")
 
 
 class HardWithin(Block):
     """Proven, or approximate with a measured error of at most `within`."""
 
-    hard: Within
+    hard: Within = Field(description="how exactly the symmetry must hold")
 
 
 def _mode_tag(value: object) -> str:
@@ -189,26 +194,38 @@ GROUPS = {"atoms": ("O(3)", "SO(3)", "inversion"), "phase_space": ("SO(2)", "tra
 class Hamiltonian(Block):
     """The flow is z' = (dH/dp, -dH/dq). A separable H = T(p) + V(q) allows leapfrog."""
 
-    separable: Flag = False
-    masses: tuple[Positive, ...] | None = None
-    integrator: Literal["leapfrog", "rk4"] = "rk4"
-    dissipation: Literal["none"] = "none"
+    separable: Flag = Field(default=False, description="H = T(p) + V(q), which leapfrog needs")
+    masses: tuple[Positive, ...] | None = Field(
+        default=None, description="one per coordinate, needed by `kinetic` blocks"
+    )
+    integrator: Literal["leapfrog", "rk4"] = Field(default="rk4", description="how states are moved in time")
+    dissipation: Literal["none"] = Field(default="none", description="friction; none in this version")
 
 
 class Constraints(Block):
-    hamiltonian: Hamiltonian | None = None
+    hamiltonian: Hamiltonian | None = Field(
+        default=None, description="the state follows Hamilton's equations (phase_space only)"
+    )
 
 
 class Target(Block):
     """What the model predicts: declared by `per`, `rep`, `unit`; derived by `gradient_of` or `flow_of`."""
 
-    per: Literal["system", "node"] | None = None
-    rep: str | None = None
-    unit: UnitText | None = None
-    gradient_of: str | None = None
-    wrt: Literal["positions", "strain"] | None = None
-    scale: Annotated[float, Field(strict=True)] | None = None
-    flow_of: Literal["hamiltonian"] | None = None
+    per: Literal["system", "node"] | None = Field(
+        default=None, description="one value for a system, or for every node (atom)"
+    )
+    rep: str | None = Field(default=None, description="how it transforms: `0e`, `1o`, ...")
+    unit: UnitText | None = Field(default=None, description="its unit; labels in others are converted")
+    gradient_of: str | None = Field(default=None, description="the target that this one is a derivative of")
+    wrt: Literal["positions", "strain"] | None = Field(
+        default=None, description="what the derivative is with respect to"
+    )
+    scale: Annotated[float, Field(strict=True)] | None = Field(
+        default=None, description="factor of the derivative: -1 for forces"
+    )
+    flow_of: Literal["hamiltonian"] | None = Field(
+        default=None, description="dz/dt under the Hamiltonian of `constraints`"
+    )
 
     @field_validator("rep", mode="before")
     @classmethod
@@ -238,16 +255,20 @@ class Target(Block):
 
 
 class Label(Block):
-    key: str
-    unit: UnitText | None = None
+    key: str = Field(description="its name in the file")
+    unit: UnitText | None = Field(
+        default=None, description="its unit in the file; that of the target if not given"
+    )
 
 
 class DataSet(Block):
     """A file of frames (or arrays); `labels` says which key of the file holds which target."""
 
-    path: str
-    labels: dict[str, Label] | None = None
-    state: str = "z"
+    path: str = Field(description="the file, relative to the spec: any format of ASE, or npz")
+    labels: dict[str, Label] | None = Field(
+        default=None, description="target → key and unit in the file; those of `train` if not given"
+    )
+    state: str = Field(default="z", description="phase_space: the array of states [states, D]")
 
 
 def _split_tag(value: object) -> str:
@@ -265,12 +286,20 @@ Split = Annotated[
 class Data(Block):
     """Where frames come from; `validation` is a fraction or number of training frames, or a set."""
 
-    train: DataSet
-    validation: Split = 0.1
-    test: Split | None = None
-    others: dict[str, DataSet] = {}
-    isolated_atoms: dict[str, float] | Literal["least_squares", "frames"] = "least_squares"
-    seed: Whole = 0
+    train: DataSet = Field(description="what is learned from")
+    validation: Split = Field(
+        default=0.1,
+        description="what chooses the best epoch: a fraction or number of training frames, or a set",
+    )
+    test: Split | None = Field(
+        default=None, description="what is measured at the end: a fraction, a number, or a set"
+    )
+    others: dict[str, DataSet] = Field(default={}, description="further sets that are measured")
+    isolated_atoms: dict[str, float] | Literal["least_squares", "frames"] = Field(
+        default="least_squares",
+        description="energies of free atoms: fitted, of the IsolatedAtom frames, or given in eV",
+    )
+    seed: Whole = Field(default=0, description="of the random split")
 
     @field_validator("isolated_atoms", mode="before")
     @classmethod
@@ -291,38 +320,52 @@ LOSS_WEIGHTS = {"energy": 30.0, "forces": 10.0, "stress": 1000.0}
 class LossTerm(Block):
     """The weight of a target's mean squared error (energies per atom); null is the usual one."""
 
-    weight: NotNegative | None = None
-    per_atom: Flag | None = None
+    weight: NotNegative | None = Field(
+        default=None,
+        description="factor of its mean squared error; null: 30 energy, 10 forces, 1000 stress, else 1",
+    )
+    per_atom: Flag | None = Field(
+        default=None, description="divide by the number of atoms first; true for energy, else false"
+    )
 
 
 class Train(Block):
-    epochs: Count = 100
-    batch: Count = 8
-    learning_rate: Positive = 0.01
-    weight_decay: NotNegative = 0.0
-    optimizer: Literal["adam", "adamw", "amsgrad"] = "adamw"
-    schedule: Literal["constant", "cosine", "plateau"] = "cosine"
-    ema: Fraction | None = None
-    seed: Whole = 0
-    precision: Literal["float32", "float64"] = "float32"
-    clip: Positive | None = 10.0
-    patience: Count | None = None
-    loss: dict[str, LossTerm] = {}
+    epochs: Count = Field(default=100, description="passes over the training set")
+    batch: Count = Field(default=8, description="structures or states a step")
+    learning_rate: Positive = Field(default=0.01, description="of the first steps")
+    weight_decay: NotNegative = Field(default=0.0, description="pull of the weights to zero")
+    optimizer: Literal["adam", "adamw", "amsgrad"] = Field(default="adamw", description="how weights move")
+    schedule: Literal["constant", "cosine", "plateau"] = Field(
+        default="cosine", description="how the learning rate falls"
+    )
+    ema: Fraction | None = Field(
+        default=None,
+        description="decay of the running average of the weights, such as 0.99; none if not given",
+    )
+    seed: Whole = Field(default=0, description="of weights and batches")
+    precision: Literal["float32", "float64"] = Field(
+        default="float32", description="of weights and features; geometry and energies are float64 always"
+    )
+    clip: Positive | None = Field(default=10.0, description="largest norm of the gradient; null for no limit")
+    patience: Count | None = Field(default=None, description="stop after so many epochs without improvement")
+    loss: dict[str, LossTerm] = Field(default={}, description="target → its weight in the loss")
 
 
 class Budget(Block):
-    minutes: Positive
+    minutes: Positive = Field(description="wall-clock minutes")
 
 
 class Tune(Block):
     """What `equic tune` minimises, and how long it may take; `repeats` of the best give it a spread."""
 
-    minimize: str
-    trials: Count = 20
-    budget: Budget | None = None
-    epochs: Count | None = None
-    repeats: Annotated[int, Field(ge=0, strict=True)] = 0
-    seed: Whole = 0
+    minimize: str = Field(description="SET.TARGET.STATISTIC, such as `validation.forces.rmse` (or `mae`)")
+    trials: Count = Field(default=20, description="how many in all")
+    budget: Budget | None = Field(default=None, description="stop early after this much time")
+    epochs: Count | None = Field(default=None, description="of each trial; those of `train` if not given")
+    repeats: Annotated[int, Field(ge=0, strict=True)] = Field(
+        default=0, description="train the best this often again, with other seeds"
+    )
+    seed: Whole = Field(default=0, description="of the sampler")
 
     @field_validator("minimize", mode="before")
     @classmethod
@@ -337,21 +380,27 @@ class Tune(Block):
 
 
 class Export(Block):
-    targets: tuple[Literal["pt2"], ...] = ("pt2",)
-    dtype: Literal["float32", "float64"] = "float64"
+    targets: tuple[Literal["pt2"], ...] = Field(default=("pt2",), description="what to write")
+    dtype: Literal["float32", "float64"] = Field(
+        default="float64", description="of the exported weights and features"
+    )
 
 
 class Spec(Block):
     """A whole spec. `model` is checked on its own, after its preset is filled in."""
 
-    equic: Literal[1]
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    system: System
-    symmetry: dict[str, Mode] = {}
-    constraints: Constraints = Constraints()
-    targets: dict[str, Target] = Field(min_length=1)
-    model: dict[str, Any]
-    data: Data | None = None
-    train: Train = Train()
-    tune: Tune | None = None
-    export: Export = Export()
+    equic: Literal[1] = Field(description="the version of the language")
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="names runs and files")
+    system: System = Field(description="what is modelled")
+    symmetry: dict[str, Mode] = Field(
+        default={}, description="group → how strictly it is held; a group not named is free"
+    )
+    constraints: Constraints = Field(default=Constraints(), description="laws beside symmetry")
+    targets: dict[str, Target] = Field(min_length=1, description="name → what is predicted")
+    model: dict[str, Any] = Field(
+        description="a preset (`architecture:`), blocks (`blocks:`) or ops (`graph:`)"
+    )
+    data: Data | None = Field(default=None, description="files of frames or states")
+    train: Train = Field(default=Train(), description="how it is trained")
+    tune: Tune | None = Field(default=None, description="how the values marked `search` are searched")
+    export: Export = Field(default=Export(), description="what is deployed")
