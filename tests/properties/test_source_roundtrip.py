@@ -286,11 +286,18 @@ def test_units_form_a_group(left, right):
     assert math.isclose((a * b).factor, a.factor * b.factor, rel_tol=1e-9)
 
 
+def of_the_same_dimension(first):
+    """A second unit that the first converts to; itself, at least."""
+    unit = Unit.parse(first)
+    return names.filter(lambda name: Unit.parse(name).same_dimension(unit)) | st.just(first)
+
+
 @FEW
-@given(names, names)
-def test_conversions_are_consistent(first, second):
+@given(st.data())
+def test_conversions_are_consistent(data):
+    first = data.draw(names)
+    second = data.draw(of_the_same_dimension(first))
     a, b = Unit.parse(first), Unit.parse(second)
-    assume(a.same_dimension(b))
     assert math.isclose(conversion_factor(a, b) * conversion_factor(b, a), 1, rel_tol=1e-12)
 
 
