@@ -46,6 +46,8 @@ class ActSpec(Block):
 
 
 class PowerSpec(Block):
+    """Symmetric powers of the summed messages: many-body features."""
+
     order: Annotated[int, Field(ge=1, le=4)] = Field(
         description="highest degree of the symmetric power (body order minus one)"
     )

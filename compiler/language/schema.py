@@ -161,6 +161,8 @@ class Relaxed(Block):
 
 
 class Within(Block):
+    """How large a measured error may be."""
+
     within: Positive = Field(description="largest relative error accepted")
 
 
@@ -203,6 +205,8 @@ class Hamiltonian(Block):
 
 
 class Constraints(Block):
+    """Laws that hold beside the symmetries."""
+
     hamiltonian: Hamiltonian | None = Field(
         default=None, description="the state follows Hamilton's equations (phase_space only)"
     )
@@ -255,6 +259,8 @@ class Target(Block):
 
 
 class Label(Block):
+    """Where a file keeps the values of a target."""
+
     key: str = Field(description="its name in the file")
     unit: UnitText | None = Field(
         default=None, description="its unit in the file; that of the target if not given"
@@ -330,6 +336,8 @@ class LossTerm(Block):
 
 
 class Train(Block):
+    """How the weights are found."""
+
     epochs: Count = Field(default=100, description="passes over the training set")
     batch: Count = Field(default=8, description="structures or states a step")
     learning_rate: Positive = Field(default=0.01, description="of the first steps")
@@ -352,6 +360,8 @@ class Train(Block):
 
 
 class Budget(Block):
+    """How long a search may take."""
+
     minutes: Positive = Field(description="wall-clock minutes")
 
 
@@ -380,6 +390,8 @@ class Tune(Block):
 
 
 class Export(Block):
+    """What `equic export` writes."""
+
     targets: tuple[Literal["pt2"], ...] = Field(default=("pt2",), description="what to write")
     dtype: Literal["float32", "float64"] = Field(
         default="float64", description="of the exported weights and features"
