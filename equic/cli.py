@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from .commands_cite import cite
+from .commands_schema import schema
 from .options import (
     DeviceOption,
     FileArgument,
@@ -323,6 +324,7 @@ def explain(code: Annotated[str, typer.Argument(help="a code such as T204")]) ->
 
 
 app.command()(cite)
+app.command()(schema)
 
 
 def main() -> None:
