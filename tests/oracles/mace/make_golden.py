@@ -1,0 +1,148 @@
+"""Writes golden.npz: models of mace-torch with random weights, and what they answer.
+
+    python tests/oracles/mace/make_golden.py [FILE] [--compare GOLDEN]
+
+Run it with the Python of an environment that has mace-torch (`make oracles` makes one). All float64, no pickle.
+With --compare, the answers are compared with those of an earlier file: weights must be equal, numbers to 1e-10.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+import peer
+from ase import Atoms
+
+HERE = Path(__file__).parent
+CUTOFF = 4.0
+HCO, SIO = (1, 6, 8), (8, 14)
+_COMMON = {"cutoff": CUTOFF, "radial": (12, 8), "readout": 5}
+# Every setting in few models: channels, degrees of messages and features, orders, layers, species.
+MODELS = {
+    "scalar features": dict(
+        numbers=HCO, channels=8, lmax=2, hidden_lmax=0, correlation=3, layers=2, bessel=8, envelope=5,
+        neighbors=1.75, seed=1, **_COMMON,
+    ),
+    "vector features": dict(
+        numbers=HCO, channels=4, lmax=3, hidden_lmax=1, correlation=3, layers=2, bessel=8, envelope=5,
+        neighbors=0.5, seed=2, **_COMMON,
+    ),
+    "tensor features": dict(
+        numbers=SIO, channels=5, lmax=3, hidden_lmax=2, correlation=2, layers=2, bessel=6, envelope=6,
+        neighbors=1.0, seed=3, **_COMMON,
+    ),
+    "pair order": dict(
+        numbers=SIO, channels=6, lmax=3, hidden_lmax=1, correlation=1, layers=2, bessel=5, envelope=3,
+        neighbors=2.5, seed=4, **_COMMON,
+    ),
+    "one layer": dict(
+        numbers=HCO, channels=7, lmax=2, hidden_lmax=1, correlation=3, layers=1, bessel=8, envelope=5,
+        neighbors=1.5, seed=5, **_COMMON,
+    ),
+    "three layers": dict(
+        numbers=SIO, channels=4, lmax=2, hidden_lmax=2, correlation=2, layers=3, bessel=4, envelope=4,
+        neighbors=2.0, seed=6, **_COMMON,
+    ),
+}  # fmt: skip
+
+
+def structures(numbers: tuple[int, ...]) -> list[Atoms]:
+    """A molecule, a triclinic crystal, a cell smaller than the cutoff, a slab, an atom alone, a chain."""
+    rng = np.random.default_rng(sum(numbers))
+
+    def species(count: int) -> np.ndarray:
+        return np.array([numbers[i % len(numbers)] for i in range(count)])
+
+    def spread(count: int, box: np.ndarray) -> np.ndarray:
+        """Points of a lattice of thirds of the box, so that none are close, shaken."""
+        sites = np.stack(np.meshgrid(*[np.arange(3)] * 3, indexing="ij"), -1).reshape(-1, 3) / 3
+        chosen = sites[rng.permutation(len(sites))[:count]]
+        return (chosen + rng.uniform(-0.06, 0.06, (count, 3))) @ box
+
+    def box(size: float) -> np.ndarray:
+        return np.eye(3) * size + rng.uniform(-0.15, 0.15, (3, 3)) * size
+
+    crystal, small, slab = box(5.6), box(2.4), np.diag([4.5, 5.0, 14.0])
+    molecule = Atoms(species(9), positions=spread(9, np.eye(3) * 5.0))
+    return [
+        molecule,
+        Atoms(species(8), positions=spread(8, crystal), cell=crystal, pbc=True),
+        Atoms(species(2), positions=spread(2, small * 1.2), cell=small, pbc=True),
+        Atoms(species(5), positions=spread(5, np.eye(3) * 4.5), cell=slab, pbc=(True, True, False)),
+        Atoms(species(1), positions=rng.normal(size=(1, 3))),
+        Atoms(species(4), positions=spread(4, np.eye(3) * 4.0), cell=[3.9, 0, 0], pbc=(True, False, False)),
+    ]
+
+
+def make() -> dict[str, np.ndarray]:
+    """Everything that the file holds, by key."""
+    arrays: dict[str, np.ndarray] = {}
+    sets = {"hco": HCO, "sio": SIO}
+    for name, numbers in sets.items():
+        for i, atoms in enumerate(structures(numbers)):
+            key = f"structures/{name}/{i}"
+            arrays[f"{key}/numbers"] = atoms.numbers
+            arrays[f"{key}/positions"] = atoms.positions
+            arrays[f"{key}/cell"] = atoms.cell.array
+            arrays[f"{key}/pbc"] = atoms.pbc
+    for name, settings in MODELS.items():
+        model = peer.build(**settings)
+        numbers = settings["numbers"]
+        frames = structures(numbers)
+        arrays[f"models/{name}/structures"] = np.array(next(key for key in sets if sets[key] == numbers))
+        for key, value in peer.export(model).items():
+            if key.startswith("symmetric/"):  # the same for all models of one lmax
+                key = f"symmetric/{settings['lmax']}/{key.partition('/')[2]}"
+                assert np.array_equal(arrays.get(key, value), value)
+                arrays[key] = value
+            else:
+                arrays[f"models/{name}/{key}"] = value
+        for key, value in peer.answers(model, frames).items():
+            arrays[f"models/{name}/answers/{key}"] = value
+        rng = np.random.default_rng(settings["seed"])
+        by_energy = rng.normal(size=len(frames))
+        by_forces = rng.normal(size=(sum(map(len, frames)), 3))
+        arrays[f"models/{name}/loss/energy"] = by_energy
+        arrays[f"models/{name}/loss/forces"] = by_forces
+        for key, value in peer.gradients(model, frames, by_energy, by_forces).items():
+            arrays[f"models/{name}/gradients/{key}"] = value
+    return arrays
+
+
+def compare(made: dict[str, np.ndarray], golden: Path) -> list[str]:
+    """What differs: inputs and weights at all, tables and answers by more than 1e-10 of their scale."""
+    problems = []
+    with np.load(golden, allow_pickle=False) as before:
+        problems += [f"{key}: only in one of the two" for key in sorted(set(made) ^ set(before.files))]
+        for key in sorted(set(made) & set(before.files)):
+            old, new = before[key], made[key]
+            exact = "/state/" in key or key.startswith("structures/") or old.dtype.kind not in "f"
+            if old.shape != new.shape:
+                problems.append(f"{key}: shape {old.shape}, now {new.shape}")
+            elif exact and not np.array_equal(old, new):
+                problems.append(f"{key}: no longer equal")
+            elif not exact and (worst := np.abs(old - new).max()) > 1e-10 * max(1.0, np.abs(old).max()):
+                problems.append(f"{key}: differs by {worst:.1e}")
+    return problems
+
+
+def main() -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("file", nargs="?", type=Path, default=HERE / "golden.npz")
+    parser.add_argument("--compare", type=Path, metavar="GOLDEN", help="compare with this file")
+    options = parser.parse_args()
+    made = make()
+    np.savez_compressed(options.file, **made)
+    print(f"{options.file}: {len(made)} arrays, {options.file.stat().st_size / 1e3:.0f} kB")
+    problems = compare(made, options.compare) if options.compare else []
+    for problem in problems:
+        print(problem)
+    if options.compare and not problems:
+        print(f"agrees with {options.compare}")
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
