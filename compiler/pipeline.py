@@ -101,3 +101,14 @@ def run_passes(graph: Graph, context: Context, *, after: str | None = None, debu
         if one.__name__ == after:
             break
     return graph
+
+
+def graph_after(done: Compilation, name: str) -> Graph:
+    """The graph of a compiled spec as it is behind the (first) pass of this name."""
+    assert done.spec is not None
+    assert done.model is not None
+    assert done.source is not None
+    graph = elaborate(done.spec, done.model, done.source, Report())
+    assert graph is not None
+    context = Context(done.spec, done.source, scope_of(done.spec), Report())
+    return run_passes(graph, context, after=name)

@@ -11,6 +11,7 @@ import typer
 
 from .commands_cite import cite
 from .commands_schema import schema
+from .commands_show import show
 from .options import (
     DeviceOption,
     FileArgument,
@@ -60,32 +61,6 @@ def check(
         if done.ok:
             print_summary(summarize(done), console)
     if not done.ok:
-        raise typer.Exit(2)
-
-
-@app.command()
-def show(
-    spec: SpecArgument,
-    overrides: SetOption = None,
-    emit: Annotated[str, typer.Option(help="graph (level 3, parses back), spec, or plan")] = "graph",
-) -> None:
-    """Print the compiled graph, the resolved spec, or the plan.
-
-    Example: [bold]equic show spec.yaml --emit plan[/bold]
-    """
-    done = compiled(spec, overrides)
-    if emit == "graph":
-        from .show import graph_yaml
-
-        print(graph_yaml(done), end="")
-    elif emit == "spec":
-        from equic.compiler.source_text import resolved_text
-
-        print(resolved_text(done), end="")
-    elif emit == "plan":
-        print(json.dumps(done.plan, ensure_ascii=False, indent=1))
-    else:
-        complaints.print(f"[red]error[/red]: there is no `--emit {emit}`; choose graph, spec or plan")
         raise typer.Exit(2)
 
 
@@ -323,6 +298,7 @@ def explain(code: Annotated[str, typer.Argument(help="a code such as T204")]) ->
     print(page(found))
 
 
+app.command()(show)
 app.command()(cite)
 app.command()(schema)
 

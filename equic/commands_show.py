@@ -1,0 +1,57 @@
+"""`equic show`."""
+
+import json
+from typing import Annotated
+
+import typer
+
+from .options import SetOption, SpecArgument, compiled, complaints
+
+
+def show(
+    spec: SpecArgument,
+    overrides: SetOption = None,
+    emit: Annotated[str, typer.Option(help="graph (level 3, parses back), spec, or plan")] = "graph",
+    why: Annotated[str | None, typer.Option(help="an output: print what decides its verdicts")] = None,
+    after: Annotated[str | None, typer.Option(help="print the graph as it is after this pass")] = None,
+) -> None:
+    """Print the compiled graph, the resolved spec, or the plan; or explain the verdicts of an output.
+
+    Example: [bold]equic show spec.yaml --why forces[/bold]
+    """
+    from equic.compiler.passes import PASSES
+
+    if emit not in ("graph", "spec", "plan"):
+        _refuse(f"there is no `--emit {emit}`; choose graph, spec or plan")
+    names = tuple(dict.fromkeys(one.__name__ for one in PASSES))
+    if after is not None and after not in names:
+        _refuse(f"there is no pass `{after}`; in order they are {', '.join(names)}")
+    done = compiled(spec, overrides)
+    assert done.graph is not None
+    if why is not None:
+        from equic.compiler.why import render_why
+
+        if why not in done.graph.outputs:
+            _refuse(f"there is no output `{why}`; choose {', '.join(done.graph.outputs)}")
+        print(render_why(done, why), end="")
+    elif after is not None:
+        from equic.compiler.ir.text import render_graph
+        from equic.compiler.pipeline import graph_after
+
+        print(render_graph(graph_after(done, after)), end="")
+    elif emit == "graph":
+        from .show import graph_yaml
+
+        print(graph_yaml(done), end="")
+    elif emit == "spec":
+        from equic.compiler.source_text import resolved_text
+
+        print(resolved_text(done), end="")
+    else:
+        print(json.dumps(done.plan, ensure_ascii=False, indent=1))
+
+
+def _refuse(message: str) -> None:
+    complaints.print("[red]error[/red]: ", end="")
+    complaints.print(message, markup=False)
+    raise typer.Exit(2)

@@ -1,0 +1,69 @@
+"""`equic show`: the levels, the passes, and why a verdict is what it is."""
+
+import json
+from pathlib import Path
+
+import pytest
+from equic.compiler.pipeline import compile_file
+from equic.compiler.why import causes, render_why
+from typer.testing import CliRunner
+
+from equic.cli import app
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+ETHANOL = str(EXAMPLES / "01_ethanol/spec.yaml")
+TWO_BODY = str(EXAMPLES / "05_two_body/spec.yaml")
+RUN = CliRunner()
+
+
+def shown(*arguments: str) -> str:
+    result = RUN.invoke(app, ["show", *arguments])
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_an_exact_output_has_no_causes():
+    done = compile_file(ETHANOL)
+    assert causes(done, "forces") == ()
+    assert "SO(3): exact" in render_why(done, "forces")
+
+
+def test_every_cause_names_its_op_its_line_its_reason_and_its_way():
+    dense = ["symmetry={SO(2): free, translation: free}", "model={architecture: hnn, hidden: [8]}"]
+    done = compile_file(TWO_BODY, dense)
+    found = causes(done, "derivatives")
+    assert {cause.factor for cause in found} == {"SO(2)", "translation"}
+    for cause in found:
+        assert cause.chain[0] == cause.op
+        assert cause.chain[-1] == "derivatives"
+        assert cause.reason
+        assert ":" in cause.place
+    text = render_why(done, "derivatives")
+    assert "translation: broken" in text
+    assert "absolute positions" in text
+
+
+def test_the_graph_after_a_pass_can_be_looked_at():
+    before, after = shown(ETHANOL, "--after", "infer_types"), shown(ETHANOL, "--after", "prune_dead_irreps")
+    line = next(line for line in before.splitlines() if "layer2.power" in line)
+    assert '"out": "16x0e+16x1o"' in line
+    line = next(line for line in after.splitlines() if "layer2.power" in line)
+    assert '"out": "16x0e"' in line
+
+
+def test_the_plan_is_json():
+    assert json.loads(shown(ETHANOL, "--emit", "plan"))["name"] == "ethanol"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--emit", "svg"], "choose graph, spec or plan"),
+        (["--after", "nothing"], "in order they are"),
+        (["--why", "dipole"], "choose energy, forces"),
+    ],
+)
+def test_what_does_not_exist_is_refused_with_what_does(arguments, words):
+    result = RUN.invoke(app, ["show", ETHANOL, *arguments])
+    assert result.exit_code == 2
+    assert words in " ".join(result.output.split())
