@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint oracles clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python examples/demo.py
@@ -18,6 +18,19 @@ lint: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy compiler
+
+# The programs that ours is measured against, each in its own environment: their answers are made anew and
+# compared with those that the tests hold.
+oracles: .venv-mace
+	mkdir -p build/oracles
+	.venv-mace/bin/python -W ignore tests/oracles/mace/make_golden.py build/oracles/mace.npz \
+		--compare tests/oracles/mace/golden.npz
+
+.venv-mace: tests/oracles/mace/requirements.txt
+	test -x $@/bin/python || $(PYTHON) -m venv $@
+	$@/bin/pip install -q $$(grep '^torch==' $<)
+	$@/bin/pip install -q -r $<
+	@touch $@
 
 $(VENV)/.torch: constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -33,4 +46,4 @@ $(VENV)/.test: $(VENV)/.torch pyproject.toml
 	@touch $@ $(VENV)/.demo
 
 clean:
-	rm -rf $(VENV) build runs
+	rm -rf $(VENV) .venv-mace build runs

@@ -1,0 +1,260 @@
+"""Speed of our MACE against mace-torch, with the same weights, on the CPU: energy and forces, a training step.
+
+Both run in one call, in turn: ours here, mace-torch in a process of its environment (`make .venv-mace`; another
+with --peer), each timed in its own process, neighbours found before. Before anything is timed the answers are
+compared. Model: 2 layers, correlation 3, cutoff 5 Å, radial network 64-64-64, features C x 0e + C x 1o between
+the layers. System: acac10, ten acetylacetone molecules of 15 atoms in one batch. The peer runs as its own
+training and calculator run it; scripted as a whole it was no faster.
+"""
+
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import product
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from common import ROOT, Measurement, Row, cores, paired_ratio, parser, run, spread_of
+from step_time import CUTOFF, structures
+
+WHAT = ("energy+forces", "training step")
+WORKER = Path(__file__).parent / "peers/mace_worker.py"
+PEER = ROOT / ".venv-mace/bin/python"
+SYSTEM = "acac10"
+# the peer's scripted products are compiled and measured by torch during their first calls
+WARMUP = 6
+# of the RMS of the forces, and of that of the energies without those of the isolated atoms
+AGREEMENT = {"float64": 1e-8, "float32": 1e-4}
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One model in one dtype, with so many threads."""
+
+    channels: int
+    lmax: int
+    dtype: str
+    threads: int
+
+    def name(self, what: str) -> str:
+        """The name of a row: what is measured, the model, the system."""
+        return f"{what}, mace {self.channels}x0e+{self.channels}x1o lmax {self.lmax}, {SYSTEM}"
+
+
+def cases(quick: bool) -> Iterator[Case]:
+    """Every case, or with `quick` the default model and a small one at one thread."""
+    if quick:
+        for (channels, lmax), dtype in product(((16, 2), (64, 3)), ("float32", "float64")):
+            yield Case(channels, lmax, dtype, 1)
+        return
+    threads = [count for count in (1, 2) if count <= cores()]
+    for channels, lmax, dtype, count in product((16, 64), (2, 3), ("float32", "float64"), threads):
+        yield Case(channels, lmax, dtype, count)
+
+
+class Peer:
+    """mace-torch in its own process."""
+
+    def __init__(self, python: Path) -> None:
+        if not python.exists():
+            raise SystemExit(f"{python} does not exist; `make .venv-mace` makes it, --peer names another")
+        self.python = python
+
+    def __enter__(self) -> "Peer":
+        self.process = subprocess.Popen(
+            [self.python, "-W", "ignore", WORKER],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def ask(self, **command: Any) -> Any:
+        """One command, and its answer."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        print(json.dumps(command), file=self.process.stdin, flush=True)
+        answer = self.process.stdout.readline()
+        if not answer:
+            raise SystemExit(f"{self.python} {WORKER} ended with {self.process.wait()}; run it to see why")
+        return json.loads(answer)
+
+    def version(self) -> str:
+        """Of mace-torch."""
+        code = "import importlib.metadata as m; print(m.version('mace-torch'))"
+        return subprocess.run(
+            [self.python, "-c", code], capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+
+def measure(case: Case, repeats: int, python: Path) -> Sequence[Row]:
+    """Both rows of a case: ours and the peer in turn, ours first in every other round."""
+    with Peer(python) as peer, tempfile.TemporaryDirectory() as folder:
+        ours = prepare(case, peer, Path(folder) / "weights.npz")
+        seconds: dict[str, tuple[list[float], list[float]]] = {what: ([], []) for what in WHAT}
+        for number in range(repeats + WARMUP):
+            for what in WHAT:
+                for mine in (True, False) if number % 2 else (False, True):
+                    if mine:
+                        began = time.perf_counter()
+                        ours[what]()
+                        taken = time.perf_counter() - began
+                    else:
+                        taken = peer.ask(do="step", name=what)["seconds"]
+                    if number >= WARMUP:
+                        seconds[what][0 if mine else 1].append(taken)
+        source = f"mace-torch {peer.version()}, measured side by side"
+    return [_row(case, what, *seconds[what], source) for what in WHAT]
+
+
+def _row(case: Case, what: str, ours: list[float], theirs: list[float], source: str) -> Row:
+    spread = spread_of(ours)
+    return Row(
+        name=case.name(what),
+        value=1e3 * statistics.median(ours),
+        unit="ms",
+        better="lower",
+        reference=1e3 * statistics.median(theirs),
+        source=source,
+        ratio=paired_ratio(ours, theirs)[0],
+        spread=None if spread is None else 1e3 * spread,
+        threads=case.threads,
+        dtype=case.dtype,
+    )
+
+
+def prepare(case: Case, peer: Peer, weights: Path) -> dict[str, Callable[[], object]]:
+    """The peer's model, and our steps with its weights on the same batch, once their answers agree."""
+    import torch
+    from equic.runtime.build import build_module
+    from equic.runtime.importing import import_mace
+    from equic.runtime.neighbors import model_inputs
+
+    torch.set_num_threads(case.threads)
+    frames = structures(SYSTEM)
+    rng = np.random.default_rng(0)
+    by_energy = rng.normal(size=len(frames))
+    by_forces = rng.normal(size=(sum(map(len, frames)), 3))
+    answer = peer.ask(
+        do="build",
+        settings=settings(case, frames),
+        dtype=case.dtype,
+        threads=case.threads,
+        weights=str(weights),
+        structures=[
+            {"numbers": atoms.numbers.tolist(), "positions": atoms.positions.tolist()} for atoms in frames
+        ],
+        by_energy=by_energy.tolist(),
+        by_forces=by_forces.tolist(),
+    )
+    with np.load(weights, allow_pickle=False) as arrays:
+        plan = plan_of(arrays)
+        model = build_module(plan, seed=0, dtype=torch.float64)
+        import_mace(arrays, model)
+    model = model.to(getattr(torch, case.dtype))
+    inputs = model_inputs(frames, plan)
+    a, b = torch.from_numpy(by_energy), torch.from_numpy(by_forces)
+
+    def predict() -> object:
+        return model(inputs)
+
+    def train() -> object:
+        model.zero_grad(set_to_none=True)
+        found = model(inputs, create_graph=True)
+        loss = (found["energy"] * a).sum() + (found["forces"] * b).sum()
+        loss.backward()
+        return loss
+
+    outputs = model(inputs)
+    isolated = model.statistics.atomic_energies[inputs["species"]]
+    outputs["energy"] -= torch.zeros_like(a).index_add(0, inputs["system"], isolated)
+    check(outputs, answer, case.dtype)
+    if inputs["edges"].shape[1] != answer["edges"]:
+        raise SystemExit("the two programs find different neighbours")
+    return dict(zip(WHAT, (predict, train), strict=True))
+
+
+def settings(case: Case, frames: Sequence[Any]) -> dict[str, Any]:
+    """What the peer builds."""
+    return {
+        "numbers": sorted({int(z) for atoms in frames for z in atoms.numbers}),
+        "channels": case.channels,
+        "lmax": case.lmax,
+        "hidden_lmax": 1,
+        "correlation": 3,
+        "layers": 2,
+        "cutoff": CUTOFF,
+        "bessel": 8,
+        "envelope": 5,
+        "radial": [64, 64, 64],
+        "readout": 16,
+        "neighbors": 12.0,
+        "seed": 0,
+    }
+
+
+def plan_of(arrays: Any) -> Any:
+    """Our plan of the peer's model, with energy and forces."""
+    import yaml
+    from equic.compiler.language.diagnostics import Report
+    from equic.compiler.language.source import source_from_text
+    from equic.compiler.pipeline import compile_spec
+    from equic.runtime.importing import mace_spec
+    from equic.runtime.plan import Plan
+
+    targets = {
+        "energy": {"per": "system", "rep": "0e", "unit": "eV"},
+        "forces": {"gradient_of": "energy", "wrt": "positions", "scale": -1},
+    }
+    spec = {"equic": 1, "name": "peer", "symmetry": {"O(3)": "hard"}, "targets": targets}
+    report = Report()
+    text = yaml.safe_dump(spec | mace_spec(arrays), allow_unicode=True)
+    done = compile_spec(source_from_text(text, report=report), report)
+    report.raise_if_errors()
+    assert done.plan is not None
+    return Plan.from_json(done.plan)
+
+
+def check(outputs: dict[str, Any], answer: dict[str, Any], dtype: str) -> None:
+    """Refuse to time two models that are not the same."""
+    for what in ("energy", "forces"):
+        theirs = np.array(answer[what])
+        error = float(np.abs(outputs[what].numpy() - theirs).max() / np.sqrt((theirs**2).mean()))
+        if not error < AGREEMENT[dtype]:
+            raise SystemExit(f"{what} differ by {error:.1e} of their scale in {dtype}: nothing is timed")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line."""
+    options = parser(__doc__.splitlines()[0])
+    options.add_argument("--peer", type=Path, default=PEER, metavar="PYTHON", help="Python with mace-torch")
+    given = options.parse_args(arguments)
+    repeats = given.repeats or (5 if given.quick else 9)
+    groups = [
+        Measurement(
+            keys=tuple((case.name(what), case.threads, case.dtype) for what in WHAT),
+            measure=partial(measure, case, repeats, given.peer),
+        )
+        for case in cases(given.quick)
+    ]
+    run("speed_mace", groups, given)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
