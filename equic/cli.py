@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from .commands_cite import cite
+from .commands_init import init
 from .commands_schema import schema
 from .commands_show import show
 from .options import (
@@ -299,6 +300,7 @@ def explain(code: Annotated[str, typer.Argument(help="a code such as T204")]) ->
 
 
 app.command()(show)
+app.command()(init)
 app.command()(cite)
 app.command()(schema)
 

@@ -63,7 +63,7 @@ def read_arrays(plan: Plan, spec: Mapping[str, Any]) -> ArraySet:
             values that are not finite, or labels of something that the model does not predict.
     """
     path = existing_file(spec["path"])
-    arrays = _load(path)
+    arrays = load_arrays(path)
     key = spec.get("state", "z")
     state = _numbers(arrays, key, path)
     dim = int(plan.system["dim"])
@@ -88,7 +88,12 @@ def read_arrays(plan: Plan, spec: Mapping[str, Any]) -> ArraySet:
     return ArraySet(state, labels, time, runs, path.name)
 
 
-def _load(path: Path) -> dict[str, NDArray[Any]]:
+def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """Every array of an npz file.
+
+    Raises:
+        DataError: the file is damaged, or is no npz file.
+    """
     try:
         # np.load leaves a file that it opened itself open when it is damaged
         with path.open("rb") as stream:
