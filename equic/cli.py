@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from .commands_cite import cite
+from .commands_doctor import doctor
 from .commands_init import init
 from .commands_schema import schema
 from .commands_show import show
@@ -303,6 +304,7 @@ app.command()(show)
 app.command()(init)
 app.command()(cite)
 app.command()(schema)
+app.command()(doctor)
 
 
 def main() -> None:
