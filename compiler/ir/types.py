@@ -20,6 +20,7 @@ class Index(enum.StrEnum):
     NODE = "node"
     EDGE = "edge"
     STATE = "state"
+    PAIR = "pair"
 
 
 class Verdict(enum.IntEnum):
@@ -123,7 +124,8 @@ class Type:
         unit = "" if self.unit == DIMENSIONLESS else f" [{self.unit}]"
         affine = " affine" if self.affine else ""
         kept = [f"{factor} {hold}" for factor, hold in self.holds.items() if hold.verdict]
-        return f"{self.index}: {self.rep}{affine}{unit}{'; ' + ', '.join(kept) if kept else ''}"
+        rep = self.rep.short if isinstance(self.rep, Irreps) else self.rep
+        return f"{self.index}: {rep}{affine}{unit}{'; ' + ', '.join(kept) if kept else ''}"
 
 
 def join_holds(types: tuple[Type, ...]) -> dict[str, Hold]:

@@ -10,20 +10,21 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from ..ir.ops import AnyOp
-from ..ir.ops.base import IrrepsField
+from ..ir.ops.base import IrrepsField, Size
 from ..ir.ops.mlp import Activation
-from .schema import Block, Count
+from .schema import Block
 
 Degree = Annotated[int, Field(ge=0, le=8)]
-Widths = tuple[Count, ...]
+Widths = tuple[Size, ...]
+MOST_COPIES = 100
 
 
 class RadialFeatures(Block):
     """Bessel functions of the edge length with a polynomial envelope of order `envelope`."""
 
     basis: Literal["bessel"] = Field(default="bessel", description="the family of functions")
-    count: Count = Field(default=8, description="how many functions")
-    envelope: Annotated[int, Field(ge=2)] = Field(
+    count: Size = Field(default=8, description="how many functions")
+    envelope: Annotated[int, Field(ge=2, le=1000)] = Field(
         default=5, description="order of the polynomial that ends them at the cutoff"
     )
 
@@ -104,7 +105,7 @@ class RepeatBlock(Block):
     """The same block `times` times; `first` changes keys of the first copy."""
 
     kind: Literal["repeat"] = Field(description="the same block several times")
-    times: Count = Field(description="how often")
+    times: Annotated[int, Field(ge=1, le=MOST_COPIES, strict=True)] = Field(description="how often")
     block: dict[str, object] = Field(description="the block")
     first: dict[str, object] = Field(default={}, description="keys of the first copy that differ")
 
@@ -116,7 +117,9 @@ class MlpBlock(Block):
     """A dense network on (parts of) the state: a term of the energy, or the whole field."""
 
     kind: Literal["mlp"] = Field(description="a dense network")
-    of: tuple[Part, ...] = Field(default=("coordinates", "momenta"), description="what it reads")
+    of: tuple[Part, ...] = Field(
+        min_length=1, default=("coordinates", "momenta"), description="what it reads"
+    )
     hidden: Widths = Field(default=(200, 200), description="hidden widths")
     activation: Activation = Field(default="tanh", description="its nonlinearity")
 

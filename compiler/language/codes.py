@@ -1,6 +1,6 @@
 """The closed table of diagnostic codes. To add one: a line here, and a `Page` in the module of its letter.
 
-S source text and YAML · L the language · T types and symmetry · U units · P physics · R search.
+S source text and YAML · L the language · T types and symmetry · U units · P physics · D data · R search.
 The explanations live in `pages_*.py` and load only when someone asks for them.
 """
 
@@ -55,6 +55,16 @@ class Code(StrEnum):
     INVALID_VALUE = "L113"
     WRONG_LENGTH = "L114"
     CONFLICTING_KEYS = "L115"
+    IRREPS_TOO_LARGE = "L116"
+    AMBIGUOUS_ARCHITECTURE = "L117"
+    OTHER_ARCHITECTURE = "L118"
+    UNKNOWN_PARAMETER = "L119"
+    NAME_TAKEN = "L120"
+    CIRCULAR_VALUES = "L121"
+    TARGET_NOT_COMPUTED = "L122"
+    UNKNOWN_ELEMENT = "L123"
+    LISTED_TWICE = "L124"
+    BAD_NAME = "L125"
 
     # T: types and symmetry
     BROKEN_SYMMETRY = "T201"
@@ -65,17 +75,56 @@ class Code(StrEnum):
     UNREACHABLE_IRREPS = "T206"
     UNKNOWN_GROUP = "T207"
     INDEX_MISMATCH = "T208"
+    FACTOR_TWICE = "T209"
+    UNREACHABLE_BY_LINEAR = "T210"
+    UNREACHABLE_BY_POWER = "T211"
+    UNREACHABLE_PARITY = "T212"
+    EVEN_FUNCTION_ON_ODD = "T213"
+    MODE_NOT_OFFERED = "T214"
+    IMPLIED_GROUP = "T215"
+    FEATURES_NOT_INVARIANT = "T216"
+    TARGET_REP = "T217"
+    TARGET_INDEX = "T218"
+    ABSOLUTE_POSITIONS = "T219"
+    BAD_SLICE = "T220"
+    PATH_WEIGHTS = "T221"
+    GRADIENT_OF_FIELD = "T222"
+    LABELS_NOT_NUMBERS = "T223"
+    TWO_MODES = "T224"
 
     # U: units
     UNIT_MISMATCH = "U301"
     UNKNOWN_UNIT = "U302"
     WRONG_DIMENSION = "U303"
+    MISSING_UNIT = "U304"
+    UNIT_NOT_COMPUTED = "U305"
+    LABEL_UNIT = "U306"
+    GRADIENT_UNIT = "U307"
 
     # P: physics
     NOT_SEPARABLE = "P401"
     FORCES_WITHOUT_ENERGY = "P402"
     BAD_COORDINATES = "P404"
     BAD_MASSES = "P405"
+    NO_HAMILTONIAN = "P406"
+    FLOW_NOT_ASKED = "P407"
+    HAMILTONIAN_OF_ATOMS = "P408"
+    GRADIENT_OF_GRADIENT = "P409"
+    WRONG_DERIVATIVE = "P410"
+    FORCE_SIGN = "P411"
+    MASSES_MISSING = "P412"
+    TERM_TWICE = "P413"
+    TOO_FEW_BODIES = "P414"
+    COORDINATES_DO_NOT_PAIR = "P415"
+    MASSES_UNUSED = "P416"
+    TERM_WITHOUT_ENERGY = "P417"
+
+    # D: data
+    NO_LABELS = "D501"
+    UNKNOWN_LABEL = "D502"
+    ISOLATED_ATOMS = "D503"
+    LOSS_WITHOUT_LABEL = "D504"
+    SET_NAME = "D505"
 
     # R: search
     EMPTY_SEARCH = "R601"
@@ -84,6 +133,11 @@ class Code(StrEnum):
     NESTED_SEARCH = "R604"
     NOTHING_TO_SEARCH = "R605"
     TINY_SEARCH = "R606"
+    UNKNOWN_OBJECTIVE = "R607"
+    SEVERAL_OBJECTIVES = "R608"
+    LOG_FROM_ZERO = "R609"
+    BAD_DEFAULT = "R610"
+    BAD_STEP = "R611"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +155,10 @@ def pages() -> dict[Code, Page]:
     from .pages_language import PAGES as language
     from .pages_physics import PAGES as physics
     from .pages_source import PAGES as source
+    from .pages_symmetry import PAGES as symmetry
     from .pages_types import PAGES as types
 
-    found = {**source, **language, **types, **physics}
+    found = {**source, **language, **types, **symmetry, **physics}
     return {code: found[code] for code in Code}
 
 

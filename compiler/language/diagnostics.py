@@ -5,6 +5,7 @@ from enum import StrEnum
 
 from .codes import Code, explain
 from .spans import Position, Span
+from .wording import clip
 
 __all__ = [
     "Code",
@@ -20,6 +21,7 @@ __all__ = [
 ]
 
 Related = tuple[Span, str]
+_LONGEST_MESSAGE = 300  # characters
 
 
 class Severity(StrEnum):
@@ -80,7 +82,7 @@ class Report:
         related: tuple[Related, ...] = (),
     ) -> None:
         """Add an error: the spec cannot be compiled."""
-        self.add(Diagnostic(code, Severity.ERROR, message, span, label, help, tuple(related)))
+        self.add(Diagnostic(code, Severity.ERROR, _line(message), span, label, help, tuple(related)))
 
     def warning(
         self,
@@ -93,7 +95,7 @@ class Report:
         related: tuple[Related, ...] = (),
     ) -> None:
         """Add a warning: the spec compiles, but probably not to what was meant."""
-        self.add(Diagnostic(code, Severity.WARNING, message, span, label, help, tuple(related)))
+        self.add(Diagnostic(code, Severity.WARNING, _line(message), span, label, help, tuple(related)))
 
     def note(
         self,
@@ -106,7 +108,7 @@ class Report:
         related: tuple[Related, ...] = (),
     ) -> None:
         """Add a note: worth knowing, nothing to do."""
-        self.add(Diagnostic(code, Severity.NOTE, message, span, label, help, tuple(related)))
+        self.add(Diagnostic(code, Severity.NOTE, _line(message), span, label, help, tuple(related)))
 
     def add(self, diagnostic: Diagnostic) -> None:
         """Add a diagnostic; the same one twice counts once, and what `give_up` covers does not count."""
@@ -143,6 +145,13 @@ class Report:
         """Raise `SpecError` with every diagnostic when there is at least one error."""
         if self.has_errors:
             raise SpecError(self)
+
+
+def _line(message: str) -> str:
+    """The message on one line; what a text of thousands of characters adds to it is cut."""
+    if len(message) <= _LONGEST_MESSAGE and "\n" not in message:
+        return message
+    return clip(message, _LONGEST_MESSAGE)
 
 
 class SpecError(Exception):

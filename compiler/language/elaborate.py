@@ -36,7 +36,7 @@ def elaborate(spec: Spec, where: ModelSource, source: Source, report: Report) ->
     for name in INPUTS[kind]:
         if name in builder:
             report.error(
-                Code.CONFLICTING_KEYS,
+                Code.NAME_TAKEN,
                 next(node.span for node in builder.nodes if node.name == name),
                 f"`{name}` is the name of an input",
                 help="give this value another name",
@@ -54,7 +54,12 @@ def elaborate(spec: Spec, where: ModelSource, source: Source, report: Report) ->
         return ordered(nodes, outputs)
     except CycleError as error:
         first = next(node for node in nodes if node.name == error.cycle[0])
-        report.error(Code.UNKNOWN_REFERENCE, first.span, f"these values need each other: {error}")
+        report.error(
+            Code.CIRCULAR_VALUES,
+            first.span,
+            f"these values need each other: {error}",
+            help="let one of them read something else; a graph runs from the inputs to the targets",
+        )
         return None
 
 
@@ -94,12 +99,30 @@ def _targets(spec: Spec, nodes: list[Node], source: Source, report: Report) -> d
     for target, declared in spec.targets.items():
         span = source.span(("targets", target), key=True)
         if declared.gradient_of is not None:
-            if declared.gradient_of not in spec.targets or declared.gradient_of not in names:
+            base = spec.targets.get(declared.gradient_of)
+            if base is None or (base.gradient_of is None and declared.gradient_of not in names):
                 report.error(
                     Code.FORCES_WITHOUT_ENERGY,
                     source.span(("targets", target, "gradient_of")),
                     f"`{target}` is a gradient of `{declared.gradient_of}`, which is not a target",
                     help=f"add `{declared.gradient_of}: {{per: system, rep: 0e, unit: eV}}` to the targets",
+                )
+                continue
+            if spec.targets[declared.gradient_of].gradient_of is not None:
+                report.error(
+                    Code.GRADIENT_OF_GRADIENT,
+                    source.span(("targets", target, "gradient_of")),
+                    f"`{target}` is a gradient of `{declared.gradient_of}`, which is itself one",
+                    help="only the energy has gradients in this version: forces by `positions`, stress by `strain`",
+                )
+                continue
+            if target in names:
+                report.error(
+                    Code.NAME_TAKEN,
+                    source.span(("model", "graph", target), key=True),
+                    f"`{target}` is computed by the graph, but declared as a gradient",
+                    help="remove it from the graph: the gradient is taken for you",
+                    related=((span, "declared here"),),
                 )
                 continue
             strain = declared.wrt == "strain"
@@ -108,10 +131,10 @@ def _targets(spec: Spec, nodes: list[Node], source: Source, report: Report) -> d
                 of=declared.gradient_of, wrt=declared.wrt or "positions", scale=scale, per_volume=strain
             )
             nodes.append(Node(target, op, span))
-        elif target not in names:
+        elif target not in names or target in INPUTS[spec.system.kind]:
             known = {"atoms": "energy", "phase_space": "derivatives"}[spec.system.kind]
             report.error(
-                Code.UNKNOWN_REFERENCE,
+                Code.TARGET_NOT_COMPUTED,
                 span,
                 f"nothing computes the target `{target}`",
                 help=f"this model computes `{known}`; gradients of it are declared by `gradient_of`",

@@ -42,9 +42,9 @@ def elaborate_atoms(model: AtomsModel, where: ModelSource, unit: str, report: Re
     node = model.features.node
     if not node.all_invariant:
         report.error(
-            Code.REP_MISMATCH,
+            Code.FEATURES_NOT_INVARIANT,
             where.source.span(("model", "features", "node")),
-            f"atoms start with invariants (`0e`), not with `{node}`",
+            f"atoms start with invariants (`0e`), not with `{node.short}`",
             help="write `64x0e`; blocks with harmonics bring the higher degrees",
         )
     radial = model.features.radial
@@ -103,7 +103,8 @@ def _message_passing(
     count = sum(path.out.mul for path in product_paths(irreps, harmonics(model.features.harmonics), wanted))
     weights = graph.add(
         f"{prefix}.weights",
-        Mlp(of=basis, widths=block.message.radial, out=count, activation=block.message.activation),
+        # none: the product says below which irreps it cannot reach
+        Mlp(of=basis, widths=block.message.radial, out=max(count, 1), activation=block.message.activation),
         message,
     )
     product = Product(of=(sources, "harmonics"), weights=weights, irreps=wanted)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from .blocks import (
+    MOST_COPIES,
     AtomsBlock,
     AtomsModel,
     EnergyHead,
@@ -26,6 +27,7 @@ from .schema import Spec
 from .source import Source
 from .spans import Span
 from .validation import diagnose
+from .wording import clip
 
 Path = tuple[str | int, ...]
 
@@ -86,6 +88,14 @@ def _from_preset(spec: Spec, source: Source, report: Report) -> ModelSource | No
     anchor = source.span(("model", "architecture"))
     blocks: list[dict[str, Any]] = []
     for block in filled["blocks"]:  # type: ignore[attr-defined]
+        if block["kind"] == "repeat" and block["times"] > MOST_COPIES:
+            report.error(
+                Code.OUT_OF_RANGE,
+                anchor,
+                f"`{preset.preset}` repeats a block {block['times']} times, more than {MOST_COPIES}",
+                help="ask for fewer layers",
+            )
+            return None
         blocks.extend(_unroll(block) if block["kind"] == "repeat" else [block])
     try:
         model = _model_class(kind).model_validate({**filled, "blocks": blocks})
@@ -93,7 +103,10 @@ def _from_preset(spec: Spec, source: Source, report: Report) -> ModelSource | No
         for one in error.errors():
             message = str(one["msg"]).removeprefix("Value error, ")
             report.error(
-                Code.INVALID_VALUE, anchor, f"these parameters of `{preset.preset}` do not fit: {message}"
+                Code.INVALID_VALUE,
+                anchor,
+                f"these parameters of `{preset.preset}` do not fit: {message}",
+                help=f"its parameters are: {', '.join(preset.parameters)}",
             )
         return None
     return ModelSource(model, anchor, source, preset.preset, preset.cites, (None,) * len(blocks))
@@ -105,17 +118,27 @@ def _from_blocks(kind: str, model: Mapping[str, Any], source: Source, report: Re
     origins: list[Path] = []
     adapter = _block_adapter(kind)
     written = model["blocks"]
-    if not isinstance(written, list):
-        report.error(Code.WRONG_TYPE, source.span(("model", "blocks")), "`blocks` must be a list of blocks")
+    if not isinstance(written, list) or not written:
+        report.error(
+            Code.WRONG_LENGTH if isinstance(written, list) else Code.WRONG_TYPE,
+            source.span(("model", "blocks")),
+            "`blocks` must be a list of blocks" if written != [] else "`blocks` needs at least one block",
+            help="write each block on a line of its own: `- {kind: ...}`",
+        )
         return None
     for k, block in enumerate(written):
         path: Path = ("model", "blocks", k)
         if isinstance(block, dict) and block.get("kind") == "repeat":
             if _validate(RepeatBlock, block, path, source, report) is None:
                 continue
-            for copy in _unroll(block):
-                blocks.append(_validate(adapter, copy, (*path, "block"), source, report))
-                origins.append((*path, "block"))
+            copies = _unroll(block)
+            other = _validate(adapter, block["block"], (*path, "block"), source, report)
+            blocks += [other] * len(copies)
+            if other is not None and block.get("first"):
+                # read from a text in which `first` holds all keys, so that mistakes show where they stand
+                overlaid, at = _with_first(source, path), (*path, "first")
+                blocks[-len(copies)] = _validate(adapter, copies[0], at, overlaid, report)
+            origins += [(*path, "block")] * len(copies)
         else:
             blocks.append(_validate(adapter, block, path, source, report))
             origins.append(path)
@@ -138,11 +161,17 @@ def _from_blocks(kind: str, model: Mapping[str, Any], source: Source, report: Re
                 help="write `features: {node: 64x0e}`",
             )
         features = _validate(Features, rest.get("features", {}), ("model", "features"), source, report)
-        heads = {
-            name: _validate(EnergyHead, head, ("model", "heads", name), source, report)
-            for name, head in rest.get("heads", {"energy": {}}).items()
-        }
-        if len(report.errors) > before:
+        given = rest.get("heads", {"energy": {}})
+        heads = _validate(TypeAdapter(dict[str, EnergyHead]), given, ("model", "heads"), source, report)
+        for name in heads or ():
+            if name != "energy":
+                report.error(
+                    Code.UNKNOWN_KEY,
+                    source.span(("model", "heads", name), key=True),
+                    f"`heads` has no key `{clip(name)}`",
+                    help="its only key is `energy`: other targets are gradients of it",
+                )
+        if len(report.errors) > before or features is None or heads is None or not blocks or None in blocks:
             return None
         parsed = AtomsModel(features=features, blocks=tuple(blocks), heads=heads)
     else:
@@ -153,7 +182,7 @@ def _from_blocks(kind: str, model: Mapping[str, Any], source: Source, report: Re
                 f"`{key}` is not a key of a phase-space model",
                 help="its only key is `blocks`",
             )
-        if len(report.errors) > before:
+        if len(report.errors) > before or not blocks or None in blocks:
             return None
         parsed = StateModel(blocks=tuple(blocks))
     return ModelSource(parsed, source.span(("model",), key=True), source, None, (), tuple(origins))
@@ -163,6 +192,19 @@ def _unroll(repeat: Mapping[str, Any]) -> list[dict[str, Any]]:
     block = dict(repeat["block"])
     first = {**block, **repeat.get("first", {})}
     return [first] + [block] * (int(repeat["times"]) - 1)
+
+
+def _with_first(source: Source, path: Path) -> Source:
+    """The source with the keys of a repeat's `block` that its `first` leaves out put into the latter."""
+    block, first = source.root.at((*path, "block")), source.root.at((*path, "first"))
+    if (
+        block is None
+        or first is None
+        or not (isinstance(block.value, dict) and isinstance(first.value, dict))
+    ):
+        return source
+    merged = replace(first, value={**block.value, **first.value})
+    return source.with_root(source.root.replaced((*path, "first"), merged))
 
 
 def _model_class(kind: str) -> type[AtomsModel | StateModel]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 
 from .nodes import Path
 
@@ -44,10 +44,12 @@ class Located:
 
 
 class SchemaWalk:
-    """The core schema of one model, with its definitions."""
+    """The core schema of one model (or union of models), with its definitions."""
 
-    def __init__(self, model: type[BaseModel]) -> None:
-        self.root: Schema = model.__pydantic_core_schema__
+    def __init__(self, model: type[BaseModel] | TypeAdapter[Any]) -> None:
+        self.root: Schema = (
+            model.core_schema if isinstance(model, TypeAdapter) else model.__pydantic_core_schema__
+        )
         self.definitions: dict[str, Schema] = {}
         if self.root["type"] == "definitions":
             self.definitions = {item["ref"]: item for item in self.root["definitions"]}
@@ -67,7 +69,7 @@ class SchemaWalk:
             elif schema and kind == "union":
                 union = union or (path, str(part))
                 schema = self._member(schema, str(part))
-            elif isinstance(part, str) and part.startswith("@"):
+            elif kind == "tagged-union" and isinstance(part, str) and part.startswith("@"):
                 continue
             else:
                 schema = self._child(schema, part)

@@ -86,7 +86,7 @@ PAGES: dict[Code, Page] = {
     Code.INVALID_VALUE: Page(
         "a value does not make sense",
         "The value has the right form, but fails a rule of its block, which the message states.",
-        "system: {species: [H, Xx]}",
+        "targets: {energy: {wrt: positions}}",
         "Follow the rule in the message.",
     ),
     Code.WRONG_LENGTH: Page(
@@ -98,8 +98,77 @@ PAGES: dict[Code, Page] = {
     Code.CONFLICTING_KEYS: Page(
         "two keys contradict each other",
         "Each of the keys is fine alone, but together they say two different things.",
-        "symmetry: {O(3): hard, SO(3): free}",
+        "model: {architecture: mace, graph: {}}",
         "Keep the one that is meant.",
+    ),
+    Code.IRREPS_TOO_LARGE: Page(
+        "irreps are too large",
+        "Degrees go up to 12, copies up to a million, and a list of irreps has up to 64 terms. Beyond that the tables "
+        "of couplings would not fit into memory, and a slip of the finger is likelier than a purpose.",
+        "targets: {energy: {rep: 1x40e}}",
+        "Ask for lower degrees or fewer copies. Equal irreps are one term: `8x1o`, not `1o+1o+...`.",
+    ),
+    Code.AMBIGUOUS_ARCHITECTURE: Page(
+        "an architecture's name has two meanings",
+        "Two papers gave different networks the same name: HEGNN is a Heisenberg edge network for spins and a "
+        "high-degree equivariant network, SEGNN a spin-distance edge network and a steerable equivariant network.",
+        "model: {architecture: hegnn}",
+        "Write the full name that the help lists.",
+    ),
+    Code.OTHER_ARCHITECTURE: Page(
+        "an architecture is for another kind of system",
+        "The preset exists, but computes with other inputs than this system has: `mace` reads positions and species, "
+        "`hnn` reads coordinates and momenta.",
+        "system: {kind: phase_space, coordinates: {q: 1}}\nmodel: {architecture: mace}",
+        "Take one of the presets listed, or change `kind:`.",
+    ),
+    Code.UNKNOWN_PARAMETER: Page(
+        "a preset has no such parameter",
+        "Each architecture has its own few parameters, and this is not one of them. What has no parameter can be "
+        "changed at the next level: `equic show --level 2` prints the blocks of a preset.",
+        "model: {architecture: mace, chanels: 8}",
+        "Take the suggested name or one of the parameters listed.",
+    ),
+    Code.NAME_TAKEN: Page(
+        "a name is taken",
+        "Inputs, derived targets and the parts of a model are values of one graph, and each needs its own name.",
+        "model:\n  graph:\n    species: {kind: embed, of: species, out: 8}",
+        "Give the value another name.",
+    ),
+    Code.CIRCULAR_VALUES: Page(
+        "values need each other",
+        "Each of these values reads the next, and the last reads the first, so that none can be computed before the "
+        "others.",
+        "model:\n"
+        "  graph:\n"
+        "    a: {kind: linear, of: energy, out: 4x0e}\n"
+        "    energy: {kind: linear, of: a, out: 1x0e}",
+        "Let one of them read an input or an earlier value.",
+    ),
+    Code.TARGET_NOT_COMPUTED: Page(
+        "nothing computes a target",
+        "A target is computed by the value of its name (presets for atoms have `energy`, those for phase spaces "
+        "`derivatives`), or is derived from one by `gradient_of`.",
+        "targets: {dipole: {rep: 1o}}",
+        "Declare what the model computes, or add a value of that name to an explicit `graph:`.",
+    ),
+    Code.UNKNOWN_ELEMENT: Page(
+        "a chemical symbol does not exist",
+        "Species are chemical symbols with their capital letters: `Cl`, not `CL`.",
+        "system: {species: [H, Xx]}",
+        "Write the symbol of an element.",
+    ),
+    Code.LISTED_TWICE: Page(
+        "a species is listed twice",
+        "Every species has its own weights, so it stands in the list once.",
+        "system: {species: [H, C, H]}",
+        "Remove one of the two.",
+    ),
+    Code.BAD_NAME: Page(
+        "a name cannot be used",
+        "The name of a spec becomes the name of files, and that of a coordinate the name of a value.",
+        "name: my model",
+        "Use letters, digits and `_` (in the name of a spec also `.` and `-`).",
     ),
     Code.EMPTY_SEARCH: Page(
         "a search has nothing to choose from",
@@ -140,5 +209,38 @@ PAGES: dict[Code, Page] = {
         "the two ends, which is rarely meant.",
         "symmetry: {O(3): {relaxed: {search: {low: 0, high: 1}}}}",
         "Write `high: 1.0`. If the two ends are meant, write `{search: [0, 1]}`.",
+    ),
+    Code.UNKNOWN_OBJECTIVE: Page(
+        "an objective names nothing that is measured",
+        "`tune.minimize` is SET.TARGET.STATISTIC: a data set of the spec, a target that has labels, and `rmse` or "
+        "`mae`.",
+        "tune: {minimize: validation.enrgy.rmse}",
+        "Take one of those listed.",
+    ),
+    Code.SEVERAL_OBJECTIVES: Page(
+        "a search has several objectives",
+        "A search ranks its trials by one number.",
+        "tune: {minimize: [validation.energy.rmse, validation.forces.rmse]}",
+        "Name the one that matters most; all errors are reported anyway.",
+    ),
+    Code.LOG_FROM_ZERO: Page(
+        "a logarithmic range starts at zero",
+        "On a logarithmic scale zero is infinitely far away, and below it there is nothing.",
+        "symmetry: {O(3): {relaxed: {search: {low: 0.0, high: 1.0, log: true}}}}",
+        "Start at the smallest value that makes a difference, such as `1e-4`, or remove `log`.",
+    ),
+    Code.BAD_DEFAULT: Page(
+        "the default of a search is not among its values",
+        "`default:` is what every command but `equic tune` takes, and the first trial: it must be a value that the "
+        "search could choose, in the same unit.",
+        "train: {learning_rate: {search: {low: 1e-3, high: 0.1, default: 1.0}}}",
+        "Choose a default within the range or among the choices, or leave it out.",
+    ),
+    Code.BAD_STEP: Page(
+        "the step of a search does not fit",
+        "A step walks from `low` to `high`, so it is positive and smaller than the range. On a logarithmic scale "
+        "there are no equal steps.",
+        "train: {batch: {search: {low: 1, high: 8, step: 16}}}",
+        "Write a smaller step, or remove it.",
     ),
 }

@@ -34,4 +34,137 @@ PAGES: dict[Code, Page] = {
         "model: {architecture: pairwise_energy}",
         "Give as many masses as there are coordinates.",
     ),
+    Code.NO_HAMILTONIAN: Page(
+        "a flow has no Hamiltonian",
+        "`flow_of: hamiltonian` takes the derivatives of an energy H, and `constraints: {hamiltonian: ...}` says what "
+        "form it has and how it is integrated.",
+        "constraints: {hamiltonian: null}\n"
+        "system: {kind: phase_space, coordinates: {q: 1}}\n"
+        "model: {architecture: hnn}",
+        "Add the constraint, such as `hamiltonian: {separable: false, integrator: rk4}`.",
+    ),
+    Code.FLOW_NOT_ASKED: Page(
+        "a Hamiltonian is constrained, but nothing flows from it",
+        "The constraint would have no effect: no target is declared as the flow of the Hamiltonian, so the model "
+        "predicts derivatives directly and conserves nothing.",
+        "system: {kind: phase_space, coordinates: {q: 1}}\n"
+        "targets: {derivatives: {flow_of: null}}\n"
+        "model: {architecture: mlp}",
+        "Write `derivatives: {flow_of: hamiltonian}`, or remove the constraint.",
+    ),
+    Code.HAMILTONIAN_OF_ATOMS: Page(
+        "atoms take no Hamiltonian constraint",
+        "The kinetic energy of atoms is known, and forces that are gradients of a learned energy are conservative "
+        "already. The constraint is for phase spaces.",
+        "constraints: {hamiltonian: {separable: true}}",
+        "Remove it, and declare forces with `gradient_of: energy`.",
+    ),
+    Code.GRADIENT_OF_GRADIENT: Page(
+        "a gradient of a gradient",
+        "Only the energy has gradients in this version: forces by positions, stress by strain. Force constants are "
+        "second derivatives.",
+        "targets: {energy: {}, forces: {gradient_of: energy, wrt: positions, scale: -1}, "
+        "hessian: {gradient_of: forces, wrt: positions}}",
+        "Declare gradients of the energy alone. ASE computes force constants from a calculator.",
+    ),
+    Code.WRONG_DERIVATIVE: Page(
+        "this kind of system has another derivative",
+        "Atoms have an energy whose gradients are forces and stress. A phase space has a Hamiltonian whose flow holds "
+        "velocities and forces at once, and has no strain.",
+        "system: {kind: phase_space, coordinates: {q: 1}}\n"
+        "targets: {stress: {gradient_of: hamiltonian, wrt: strain}}\n"
+        "model: {architecture: hnn}",
+        "Use `gradient_of` for atoms, and `flow_of` for a phase space.",
+    ),
+    Code.FORCE_SIGN: Page(
+        "forces point up the energy",
+        "A force is minus the gradient of the energy. With a positive scale (1 where none is written) the model would "
+        "be trained to the opposite of the labels.",
+        "targets: {forces: {gradient_of: energy, wrt: positions}}",
+        "Write `scale: -1`.",
+    ),
+    Code.MASSES_MISSING: Page(
+        "a kinetic energy needs masses",
+        "The term sum p^2 / 2m is known once the masses are, and this model has it.",
+        "system: {kind: phase_space, coordinates: {q1: 2, q2: 2}}\nmodel: {architecture: pairwise_energy}",
+        "Write one mass per coordinate under `constraints.hamiltonian.masses`.",
+    ),
+    Code.TERM_TWICE: Page(
+        "a term of the energy stands twice",
+        "All blocks are added up, so a kinetic energy or a pair potential that stands twice counts twice.",
+        "system: {kind: phase_space, coordinates: {q: 1}}\n"
+        "constraints: {hamiltonian: {masses: [1]}}\n"
+        "model:\n"
+        "  blocks:\n"
+        "    - {kind: kinetic}\n"
+        "    - {kind: kinetic}",
+        "Keep one of the two.",
+    ),
+    Code.TOO_FEW_BODIES: Page(
+        "a pair potential needs two bodies",
+        "The `pairs` block reads the distances between coordinates, one for each body, so there must be at least two.",
+        "system: {kind: phase_space, coordinates: {q: 2}}\n"
+        "constraints: {hamiltonian: {separable: true, masses: [1]}}\n"
+        "model: {architecture: pairwise_energy}",
+        "Declare a coordinate for each body, or let `hnn` learn the energy of the whole state.",
+    ),
+    Code.COORDINATES_DO_NOT_PAIR: Page(
+        "coordinates have no distance",
+        "A pair potential reads distances |q1 - q2|, so all coordinates need the same representation.",
+        "system: {kind: phase_space, coordinates: {q1: 2, q2: 3}}\n"
+        "constraints: {hamiltonian: {separable: true, masses: [1, 1]}}\n"
+        "model: {architecture: pairwise_energy}",
+        "Give all the same dimensions or irreps, or use `hnn`.",
+    ),
+    Code.MASSES_UNUSED: Page(
+        "masses are declared, but not used",
+        "This model learns the kinetic energy together with the potential; the masses of the spec do not enter it.",
+        "system: {kind: phase_space, coordinates: {q: 1}}\n"
+        "constraints: {hamiltonian: {masses: [2]}}\n"
+        "model: {architecture: hnn}",
+        "Remove the masses, or use a model with a `kinetic` term.",
+    ),
+    Code.TERM_WITHOUT_ENERGY: Page(
+        "a term of an energy, but no energy",
+        "`kinetic` and `pairs` are terms of a Hamiltonian. Here the model predicts derivatives directly.",
+        "system: {kind: phase_space, coordinates: {q: 1}}\n"
+        "targets: {derivatives: {flow_of: null}}\n"
+        "constraints: {hamiltonian: null}\n"
+        "model: {blocks: [{kind: kinetic}, {kind: mlp}]}",
+        "Write `derivatives: {flow_of: hamiltonian}` and a Hamiltonian constraint, or use `mlp` blocks alone.",
+    ),
+    Code.NO_LABELS: Page(
+        "the training set has no labels",
+        "Without labels there is nothing to learn: they say which key of the file holds which target.",
+        "data: {train: {path: a.xyz}}",
+        "Write `labels: {energy: {key: ...}}`. `equic init FILE` lists the keys of a file.",
+    ),
+    Code.UNKNOWN_LABEL: Page(
+        "a label belongs to no target",
+        "Labels are named by the target that they train, and the spec declares no such target.",
+        "data: {train: {path: a.xyz, labels: {enrgy: {key: energy}}}}",
+        "Correct the name, or declare the target.",
+    ),
+    Code.ISOLATED_ATOMS: Page(
+        "energies of isolated atoms do not fit the species",
+        "Energies of isolated atoms are subtracted before training. A species without one would make every total "
+        "energy wrong by thousands of eV; one that the system does not have is a slip.",
+        "data: {train: {path: a.xyz, labels: {energy: {key: energy}}}, isolated_atoms: {H: -13.6, N: -1484}}",
+        "Give one energy for each species, in eV, or write `least_squares`.",
+    ),
+    Code.LOSS_WITHOUT_LABEL: Page(
+        "the loss weights a target without label",
+        "The weight would have no effect: the training set has no label for this target.",
+        "targets: {forces: {gradient_of: energy, wrt: positions, scale: -1}}\n"
+        "data: {train: {path: a.xyz, labels: {energy: {key: energy}}}}\n"
+        "train: {loss: {forces: {weight: 10}}}",
+        "Add the label, or remove the weight.",
+    ),
+    Code.SET_NAME: Page(
+        "the name of a data set is taken",
+        "`train`, `validation` and `test` stand directly under `data`; a set of that name under `others` would replace "
+        "them.",
+        "data: {train: {path: a.xyz, labels: {energy: {key: energy}}}, others: {test: {path: b.xyz}}}",
+        "Move it up, or give it another name.",
+    ),
 }

@@ -14,10 +14,13 @@ PAGES: dict[Code, Page] = {
     ),
     Code.REP_MISMATCH: Page(
         "representations do not match",
-        "An op gets features that transform in another way than it needs, or a target is declared with another "
-        "representation than the model computes.",
-        "targets: {energy: {rep: 1o}}",
-        "Declare the representation that comes out, or insert a `linear` that changes it.",
+        "An op gets features that transform in another way than it needs.",
+        "model:\n"
+        "  graph:\n"
+        "    features: {kind: embed, of: species, out: 8}\n"
+        "    vectors: {kind: relative, of: features}\n"
+        "    energy: {kind: linear, of: features, out: 1x0e}",
+        "Read another value, or insert a `linear` that changes the representation.",
     ),
     Code.CHANNELS_UNEQUAL: Page(
         "channels are unequal",
@@ -57,18 +60,16 @@ PAGES: dict[Code, Page] = {
     Code.UNREACHABLE_IRREPS: Page(
         "irreps cannot be reached",
         "No equivariant map, or product of the irreps at hand, gives the irreps asked for: they would be zero "
-        "for ever. Linear maps connect equal irreps only; products follow |l1 - l2| <= l <= l1 + l2, and parities "
-        "multiply.",
+        "for ever. Products with harmonics follow |l1 - l2| <= l <= l1 + l2, and parities multiply.",
         "model:\n"
         "  features: {node: 8x0e, harmonics: 1}\n"
         "  blocks:\n"
         "    - {kind: mp, carry: 8x2e, message: {irreps: 8x2e}}",
-        "Raise the degree of the harmonics or the number of layers, or ask for irreps that exist.",
+        "Raise the degree of the harmonics to the one that the help names, or ask for irreps that exist.",
     ),
     Code.UNKNOWN_GROUP: Page(
         "a group does not exist",
-        "The system has no such symmetry group, or implies it already: translation and permutation always hold "
-        "for atoms.",
+        "The system has no such symmetry group.",
         "symmetry: {O(4): hard}",
         "Take one of the groups listed. A group that is not declared is free.",
     ),
@@ -76,16 +77,24 @@ PAGES: dict[Code, Page] = {
         "values live on different sets",
         "Every value belongs to the system, to nodes (atoms) or to edges (pairs). The op or target expects "
         "another of these than it gets.",
-        "targets: {energy: {per: node}}",
-        "Use `gather` to go from nodes to edges and `reduce` to sum them up, or declare the target `per` the set "
-        "on which it is computed.",
+        "model:\n"
+        "  graph:\n"
+        "    features: {kind: embed, of: species, out: 8}\n"
+        "    sum: {kind: reduce, of: features, to: node}\n"
+        "    energy: {kind: linear, of: sum, out: 1x0e}",
+        "Use `gather` to go from nodes to edges and `reduce` to sum them up.",
     ),
     Code.UNIT_MISMATCH: Page(
         "units do not match",
-        "Units are part of the types: sums need equal units, derivatives divide them, and a label must measure "
-        "the same thing as its target. Labels in other units of the same dimension are converted.",
-        "targets: {forces: {gradient_of: energy, wrt: positions, scale: -1, unit: eV}}",
-        "Write the unit that the message names. For labels, name the unit in which the file stores them.",
+        "Units are part of the types: sums need equal units, and an op or target of one dimension cannot take "
+        "values of another.",
+        "model:\n"
+        "  graph:\n"
+        "    vectors: {kind: relative, of: positions}\n"
+        "    lengths: {kind: length, of: vectors}\n"
+        "    radial: {kind: radial, of: lengths, count: 1, envelope: 5}\n"
+        "    energy: {kind: add, of: [lengths, radial]}",
+        "Read a value of the unit that the message names, or declare that unit.",
     ),
     Code.UNKNOWN_UNIT: Page(
         "a unit does not exist",

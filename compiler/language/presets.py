@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from collections.abc import Mapping
 from functools import lru_cache
@@ -14,8 +15,23 @@ from .blocks import Parameter, Preset
 from .codes import Code
 from .diagnostics import Report
 from .source import Source
+from .wording import clip, listed
 
+_MOST = 1_000_000  # of anything that a preset counts
 _HOLE = re.compile(r"\$\{(\w+)\}")
+
+
+# Two papers, one name each: the spec must say which is meant.
+AMBIGUOUS = {
+    "hegnn": (
+        ("spin_hegnn", "Heisenberg edge network"),
+        ("hegnn_highdegree", "high-degree equivariant network"),
+    ),
+    "segnn": (
+        ("spin_segnn", "spin-distance edge network"),
+        ("segnn_steerable", "steerable equivariant network"),
+    ),
+}
 
 
 def preset_names() -> tuple[str, ...]:
@@ -41,13 +57,22 @@ def find_preset(name: object, kind: str, source: Source, report: Report) -> Pres
     """The preset that `model.architecture` names, or None after a report that lists what exists."""
     path = ("model", "architecture")
     names = preset_names()
+    if isinstance(name, str) and name in AMBIGUOUS and name not in names:
+        readings = AMBIGUOUS[name]
+        report.error(
+            Code.AMBIGUOUS_ARCHITECTURE,
+            source.span(path),
+            f"`{name}` names two architectures: {' and '.join(f'`{one}` ({what})' for one, what in readings)}",
+            help=_which_exist([one for one, _ in readings], kind),
+        )
+        return None
     if name not in names:
         close = difflib.get_close_matches(str(name), names, n=1)
         fitting = [other for other in names if load_preset(other).kind == kind]
         report.error(
             Code.UNKNOWN_ARCHITECTURE,
             source.span(path),
-            f"there is no architecture `{name}`",
+            f"there is no architecture `{clip(str(name))}`",
             help=f"did you mean `{close[0]}`?" if close else f"for {kind} there are: {', '.join(fitting)}",
         )
         return None
@@ -55,7 +80,7 @@ def find_preset(name: object, kind: str, source: Source, report: Report) -> Pres
     if preset.kind != kind:
         fitting = [other for other in names if load_preset(other).kind == kind]
         report.error(
-            Code.UNKNOWN_ARCHITECTURE,
+            Code.OTHER_ARCHITECTURE,
             source.span(path),
             f"`{name}` is an architecture for {preset.kind}, but the system is {kind}",
             help=f"for {kind} there are: {', '.join(fitting)}",
@@ -63,6 +88,16 @@ def find_preset(name: object, kind: str, source: Source, report: Report) -> Pres
         )
         return None
     return preset
+
+
+def _which_exist(readings: list[str], kind: str) -> str:
+    there = [f"`{one}`" for one in readings if one in preset_names()]
+    missing = [f"`{one}`" for one in readings if one not in preset_names()]
+    if not missing:
+        return f"write {' or '.join(there)}"
+    fitting = [other for other in preset_names() if load_preset(other).kind == kind]
+    gone = f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not shipped in this version"
+    return f"write {there[0]}; {gone}" if there else f"{gone}; for {kind} there are: {', '.join(fitting)}"
 
 
 def fill_preset(
@@ -77,9 +112,9 @@ def fill_preset(
             close = difflib.get_close_matches(name, preset.parameters, n=1)
             known = ", ".join(preset.parameters)
             report.error(
-                Code.UNKNOWN_KEY,
+                Code.UNKNOWN_PARAMETER,
                 source.span(path, key=True),
-                f"`{preset.preset}` has no parameter `{name}`",
+                f"`{preset.preset}` has no parameter `{clip(name)}`",
                 help=f"did you mean `{close[0]}`?" if close else f"its parameters are: {known}",
             )
             fine = False
@@ -87,7 +122,7 @@ def fill_preset(
         problem = _problem(preset.parameters[name], value)
         if problem:
             code, text = problem
-            report.error(code, source.span(path), f"`{name}` {text}, not `{_show(value)}`")
+            report.error(code, source.span(path), f"`{name}` {text}, not `{clip(_show(value))}`")
             fine = False
         values[name] = value
     return _fill(preset.model, values, conditions) if fine else None  # type: ignore[return-value]
@@ -99,24 +134,25 @@ def _show(value: object) -> str:
 
 def _problem(parameter: Parameter, value: object) -> tuple[Code, str] | None:
     """What is wrong with a value, or None."""
-    low, high = parameter.minimum, parameter.maximum
+    low = parameter.minimum
+    high = _MOST if parameter.maximum is None and parameter.type == "int" else parameter.maximum
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     match parameter.type:
-        case "int" if not number or int(value) != value:  # type: ignore[call-overload]
+        case "int" if not isinstance(value, int) or isinstance(value, bool):
             return Code.WRONG_TYPE, "must be a whole number"
-        case "float" if not number:
+        case "float" if not number or not math.isfinite(value):  # type: ignore[arg-type]
             return Code.WRONG_TYPE, "must be a number"
         case "ints":
-            if not isinstance(value, list) or not all(type(one) is int and one > 0 for one in value):
+            if not isinstance(value, list) or not all(type(one) is int and 0 < one <= _MOST for one in value):
                 return Code.WRONG_TYPE, "must be a list of positive whole numbers"
             return None
         case "choice" if value not in (parameter.choices or ()):
-            return Code.WRONG_CHOICE, f"must be one of {', '.join(parameter.choices or ())}"
+            return Code.WRONG_CHOICE, f"must be {listed(parameter.choices or ())}"
         case "bool" if not isinstance(value, bool):
             return Code.WRONG_TYPE, "must be `true` or `false`"
     if number and ((low is not None and value < low) or (high is not None and value > high)):  # type: ignore[operator]
         if low is not None and high is not None:
-            return Code.OUT_OF_RANGE, f"must lie between {low:g} and {high:g}"
+            return Code.OUT_OF_RANGE, f"must lie between {low:,.10g} and {high:,.10g}"
         return (
             Code.OUT_OF_RANGE,
             f"must be at least {low:g}" if low is not None else f"must be at most {high:g}",

@@ -5,76 +5,58 @@ Defaults exist here and nowhere else.
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Discriminator,
     Field,
     Tag,
-    WithJsonSchema,
     field_validator,
     model_validator,
 )
 
-from ..symmetry.units import DimensionError, QuantityError, Unit, UnitError, conversion_factor, parse_quantity
 from .codes import Code
 from .diagnostics import SpecValueError
 from .elements import SYMBOLS, closest_symbol
+from .scalar_types import Length, RepText, UnitText
+from .wording import clip
 
 
 class Block(BaseModel):
     """A mapping of the spec: closed keys, frozen values."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-def _unit_code(error: UnitError) -> Code:
-    """A text that is no quantity at all, a unit that does not exist, or one that measures something else."""
-    if isinstance(error, QuantityError):
-        return Code.BAD_QUANTITY
-    return Code.WRONG_DIMENSION if isinstance(error, DimensionError) else Code.UNKNOWN_UNIT
-
-
-def _length(value: object) -> float:
-    """A length in Å, from `5.0 Å` or `0.5 nm`."""
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        raise SpecValueError(f"`{value}` has no unit", help=f"write `{value} Å`", code=Code.BAD_QUANTITY)
-    try:
-        number, unit = parse_quantity(str(value))
-        return number * conversion_factor(unit, Unit.parse("Å"))
-    except UnitError as error:
-        raise SpecValueError(
-            str(error), help=error.help or "a length is written as `5.0 Å`", code=_unit_code(error)
-        ) from None
-
-
-def _unit(value: object) -> str:
-    try:
-        return str(Unit.parse(str(value)))
-    except UnitError as error:
-        raise SpecValueError(
-            str(error),
-            help=error.help or "units are written as `eV`, `eV/Å`, `kcal/mol`",
-            code=_unit_code(error),
-        ) from None
-
-
-Length = Annotated[float, BeforeValidator(_length), WithJsonSchema({"type": "string", "examples": ["5.0 Å"]})]
-UnitText = Annotated[str, BeforeValidator(_unit), WithJsonSchema({"type": "string", "examples": ["eV/Å"]})]
 # Strict: a quoted number is a mistake that pydantic would forgive.
 Positive = Annotated[float, Field(gt=0, strict=True)]
 NotNegative = Annotated[float, Field(ge=0, strict=True)]
+
+
+def _mass(value: float) -> float:
+    if not 1e-100 <= value <= 1e100:  # p^2 / 2m must be a number
+        raise SpecValueError(
+            f"a mass of {value:g} is no mass",
+            help="write a mass in the units of the data",
+            code=Code.OUT_OF_RANGE,
+        )
+    return value
+
+
+Mass = Annotated[Positive, AfterValidator(_mass)]
 Fraction = Annotated[float, Field(gt=0, lt=1, strict=True)]
-Count = Annotated[int, Field(ge=1, strict=True)]
-Whole = Annotated[int, Field(strict=True)]
+Count = Annotated[int, Field(ge=1, le=1_000_000_000, strict=True)]
+Whole = Annotated[int, Field(ge=-(2**63), lt=2**63, strict=True)]
 Flag = Annotated[bool, Field(strict=True)]
 
 
 # --- system ------------------------------------------------------------------------------------------
+
+
+_LARGEST_CUTOFF = 1000.0  # Å; what lies beyond is a slip of the unit
 
 
 class AtomsSystem(Block):
@@ -90,42 +72,30 @@ class AtomsSystem(Block):
         for k, symbol in enumerate(species):
             if symbol not in SYMBOLS:
                 raise SpecValueError(
-                    f"`{symbol}` is not a chemical symbol",
+                    f"`{clip(symbol)}` is not a chemical symbol",
                     help=f"did you mean `{closest_symbol(symbol)}`?",
+                    code=Code.UNKNOWN_ELEMENT,
                     at=(k,),
                 )
             if symbol in species[:k]:
                 raise SpecValueError(
-                    f"species `{symbol}` is listed twice", help="list every species once", at=(k,)
+                    f"species `{symbol}` is listed twice",
+                    help="list every species once",
+                    code=Code.LISTED_TWICE,
+                    at=(k,),
                 )
         return species
 
     @field_validator("cutoff")
     @classmethod
     def _positive(cls, cutoff: float) -> float:
-        if cutoff <= 0:
+        if not 0 < cutoff <= _LARGEST_CUTOFF:
             raise SpecValueError(
-                f"a cutoff must be positive, not {cutoff:g} Å",
+                f"a cutoff must be positive and at most {_LARGEST_CUTOFF:g} Å, not {cutoff:g} Å",
                 help="typical values are 4 to 6 Å",
                 code=Code.OUT_OF_RANGE,
             )
         return cutoff
-
-
-def _rep(value: object) -> str:
-    text = str(value)
-    if isinstance(value, bool) or not re.fullmatch(r"[1-9]\d*|(\d+x)?\d+(\+(\d+x)?\d+)*", text):
-        raise SpecValueError(
-            f"`{text}` is not a representation",
-            help="write a number of dimensions (`1`), or irreps of SO(2) (`1x1`)",
-            code=Code.BAD_IRREPS,
-        )
-    return text
-
-
-RepText = Annotated[
-    str, BeforeValidator(_rep), WithJsonSchema({"type": ["integer", "string"], "examples": [1, "1x1"]})
-]
 
 
 class PhaseSpaceSystem(Block):
@@ -142,7 +112,12 @@ class PhaseSpaceSystem(Block):
     def _names(cls, coordinates: dict[str, str]) -> dict[str, str]:
         for name in coordinates:
             if not name.isidentifier():
-                raise SpecValueError(f"`{name}` is not a name", help="use letters, digits and `_`")
+                raise SpecValueError(
+                    f"`{clip(name)}` is not a name",
+                    help="use letters, digits and `_`, and start with a letter",
+                    code=Code.BAD_NAME,
+                    at=(name,),
+                )
         return coordinates
 
 
@@ -187,6 +162,7 @@ Mode = Annotated[
     Discriminator(_mode_tag),
 ]
 
+LATER_MODES = ("soft", "tolerance", "augmented", "averaged")
 GROUPS = {"atoms": ("O(3)", "SO(3)", "inversion"), "phase_space": ("SO(2)", "translation")}
 
 
@@ -197,7 +173,7 @@ class Hamiltonian(Block):
     """The flow is z' = (dH/dp, -dH/dq). A separable H = T(p) + V(q) allows leapfrog."""
 
     separable: Flag = Field(default=False, description="H = T(p) + V(q), which leapfrog needs")
-    masses: tuple[Positive, ...] | None = Field(
+    masses: tuple[Mass, ...] | None = Field(
         default=None, description="one per coordinate, needed by `kinetic` blocks"
     )
     integrator: Literal["leapfrog", "rk4"] = Field(default="rk4", description="how states are moved in time")
@@ -212,12 +188,13 @@ class Constraints(Block):
     )
 
 
+Per = Literal["system", "node"]
+
+
 class Target(Block):
     """What the model predicts: declared by `per`, `rep`, `unit`; derived by `gradient_of` or `flow_of`."""
 
-    per: Literal["system", "node"] | None = Field(
-        default=None, description="one value for a system, or for every node (atom)"
-    )
+    per: Per | None = Field(default=None, description="one value for a system, or for every node (atom)")
     rep: str | None = Field(default=None, description="how it transforms: `0e`, `1o`, ...")
     unit: UnitText | None = Field(default=None, description="its unit; labels in others are converted")
     gradient_of: str | None = Field(default=None, description="the target that this one is a derivative of")
@@ -313,7 +290,7 @@ class Data(Block):
         if isinstance(value, (dict, str)):
             return value
         raise SpecValueError(
-            f"`{value}` are no isolated-atom energies",
+            f"`{clip(str(value))}` are no isolated-atom energies",
             help="write `least_squares`, `frames`, or a mapping `{H: -13.6}` in eV",
         )
 
@@ -384,7 +361,9 @@ class Tune(Block):
             return value[0]
         if isinstance(value, list):
             raise SpecValueError(
-                "several objectives are not searched yet", help="name one, such as `validation.forces.rmse`"
+                "`minimize` names several objectives, and a search has one",
+                help=f"name one, such as `{clip(str(value[0])) if value else 'validation.energy.rmse'}`",
+                code=Code.SEVERAL_OBJECTIVES,
             )
         return value
 
@@ -416,3 +395,25 @@ class Spec(Block):
     train: Train = Field(default=Train(), description="how it is trained")
     tune: Tune | None = Field(default=None, description="how the values marked `search` are searched")
     export: Export = Field(default=Export(), description="what is deployed")
+
+    @field_validator("symmetry", mode="before")
+    @classmethod
+    def _one_mode(cls, value: object) -> object:
+        for group, mode in value.items() if isinstance(value, dict) else ():
+            named = tuple(mode) if isinstance(mode, dict) else (mode,)
+            for key in named:
+                if key in LATER_MODES:
+                    raise SpecValueError(
+                        f"`{group}` cannot be held `{key}` in this version",
+                        help="write `hard`, `free` or `{relaxed: 0.1}`",
+                        code=Code.MODE_NOT_OFFERED,
+                        at=(group, key) if isinstance(mode, dict) else (group,),
+                    )
+            if len(named) > 1 and set(named) <= {"relaxed", "hard"}:
+                raise SpecValueError(
+                    f"`{group}` is held in two ways: {' and '.join(f'`{key}`' for key in named)}",
+                    help="keep one of them",
+                    code=Code.TWO_MODES,
+                    at=(group,),
+                )
+        return value

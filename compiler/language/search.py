@@ -165,7 +165,7 @@ class _Extractor:
             else:
                 words = f"the default `{clip(write_flow(default))}` is not one of the choices"
                 known = listed(write_flow(node) for node in nodes)
-                self.error(Code.BAD_SEARCH, default.span, words, f"write {known}")
+                self.error(Code.BAD_DEFAULT, default.span, words, f"write {clip(known, 200)}")
         return SearchSpace(path, "choice", chosen, span, choices=values, nodes=nodes)
 
     def range(self, keys: dict[str, Node], path: Path, span: Span) -> SearchSpace | None:
@@ -193,7 +193,7 @@ class _Extractor:
             )
         if log and low <= 0:
             self.error(
-                Code.BAD_SEARCH,
+                Code.LOG_FROM_ZERO,
                 keys["low"].span,
                 f"a logarithmic range must start above 0, not at {keys['low'].text}",
                 "raise `low`, or remove `log: true`",
@@ -233,12 +233,12 @@ class _Extractor:
         step = found[0]
         if log:
             place = keys["step"].key or keys["step"].span
-            self.error(Code.BAD_SEARCH, place, "a logarithmic range has no `step`", "remove `step` or `log`")
+            self.error(Code.BAD_STEP, place, "a logarithmic range has no `step`", "remove `step` or `log`")
             return None
         if step <= 0 or step > width:
             words = f"a step of {keys['step'].text} does not fit between `low` and `high`"
             self.error(
-                Code.BAD_SEARCH, keys["step"].span, words, "write a positive step, smaller than the range"
+                Code.BAD_STEP, keys["step"].span, words, "write a positive step, smaller than the range"
             )
             return None
         return step
@@ -255,7 +255,7 @@ class _Extractor:
             ends = listed(write_flow(end) for end in space.nodes).replace(" or ", " and ")
             words = f"the default {node.text} does not lie in the range"
             kind = "a whole number" if space.kind == "int" else "a value"
-            self.error(Code.BAD_SEARCH, node.span, words, f"write {kind} between {ends}")
+            self.error(Code.BAD_DEFAULT, node.span, words, f"write {kind} between {ends}")
             return space
         return replace(space, default=value if space.kind == "int" else float(value))
 
@@ -295,10 +295,13 @@ def _middle(low: Number, high: Number, log: bool, step: Number | None, whole: bo
     """The geometric or arithmetic middle of a range, on its grid."""
     if whole:
         middle = math.isqrt(int(low) * int(high)) if log else int(low) + (int(high) - int(low)) // 2
-        return middle if step is None else int(low) + round((middle - low) / step) * int(step)
+        # whole numbers may be larger than a double: no division
+        steps = 0 if step is None else (2 * (middle - int(low)) + int(step)) // (2 * int(step))
+        return middle if step is None else int(low) + steps * int(step)
     value = math.exp((math.log(low) + math.log(high)) / 2) if log else low / 2 + high / 2
     if step is not None:
-        value = low + round((value - low) / step) * step
+        count = (value - low) / step
+        value = low + round(count) * step if math.isfinite(count) else value
     return min(max(float(f"{value:.6g}"), low), high)
 
 

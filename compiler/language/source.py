@@ -127,7 +127,7 @@ def _load(
 
 
 def _load_base(base: Node, folder: str, report: Report, stack: tuple[str, ...]) -> Source | None:
-    if not isinstance(base.value, str) or not base.value.strip():
+    if not isinstance(base.value, str) or not base.value.strip() or "\0" in base.value:
         report.error(
             Code.BAD_EXTENDS, base.span, "`extends` names one file", help="write `extends: base.yaml`"
         )
@@ -158,6 +158,8 @@ def merge(below: Node, above: Node) -> Node:
 def _read(file: str, report: Report, span: Span | None) -> str | None:
     """The text of a file. `span` is where the file is named, None for the one on the command line."""
     try:
+        if os.path.exists(file) and not os.path.isfile(file) and not os.path.isdir(file):
+            raise OSError(0, "not a regular file")  # a device may never end
         return FilePath(file).read_bytes().decode("utf-8")
     except FileNotFoundError:
         folder = os.path.dirname(file) or "."
@@ -177,11 +179,12 @@ def _read(file: str, report: Report, span: Span | None) -> str | None:
             "the file is not UTF-8 text",
             help="save it as UTF-8",
         )
-    except OSError as error:
+    except (OSError, ValueError) as error:  # a name with a null character
+        reason = (error.strerror if isinstance(error, OSError) else str(error)) or "unknown reason"
         report.error(
             Code.FILE_NOT_READABLE,
             span,
-            f"`{file}` cannot be read: {(error.strerror or 'unknown reason').lower()}",
+            f"`{file}` cannot be read: {reason.lower()}",
             help="name a file, and check its permissions",
         )
     return None

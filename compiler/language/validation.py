@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from ..symmetry.irreps import IrrepsError
 from ..symmetry.units import DimensionError, QuantityError, UnitError
@@ -65,7 +65,7 @@ def diagnose(
     source: Source,
     report: Report,
     *,
-    model: type[BaseModel],
+    model: type[BaseModel] | TypeAdapter[Any],
     prefix: Path = (),
 ) -> None:
     """Report every error of a failed `model.model_validate(...)`.
@@ -155,8 +155,12 @@ class _Writer:
         elif kind in ("too_short", "too_long", "string_too_short", "string_too_long"):
             self.length(item, path)
         elif kind == "string_pattern_mismatch":
+            named = path == ("name",)
             help = f"it must match the pattern `{item.error['ctx']['pattern']}`"
-            self.plain(Code.WRONG_CHOICE, item, path, f"cannot be {self.got(item, path)}", help)
+            if named:
+                help = "use letters, digits, `.`, `_` and `-`, and start with a letter or digit"
+            code = Code.BAD_NAME if named else Code.WRONG_CHOICE
+            self.plain(code, item, path, f"cannot be {self.got(item, path)}", help)
         elif item.mistyped:
             self.mistyped(item.mistyped, item, path)
         else:
@@ -333,6 +337,8 @@ class _Writer:
 
 
 def _code_of(error: BaseException | None) -> Code | None:
+    if isinstance(error, IrrepsError) and error.too_large:
+        return Code.IRREPS_TOO_LARGE
     return next((code for kind, code in _CODES if isinstance(error, kind)), None)
 
 

@@ -27,10 +27,20 @@ def value_words(value: Any, text: str | None = None) -> str:
     return "a mapping" if isinstance(value, dict) else "a list"
 
 
-def clip(text: str) -> str:
+def count_of(number: int, noun: str, plural: str | None = None) -> str:
+    """A number with its noun, in the singular where it is one.
+
+    Example:
+        >>> count_of(1, "mass", "masses"), count_of(2, "coordinate")
+        ('1 mass', '2 coordinates')
+    """
+    return f"{number} {noun if number == 1 else plural or noun + 's'}"
+
+
+def clip(text: str, longest: int = _LONGEST) -> str:
     """The text on one line, cut where it is long."""
     line = " ".join(text.split())
-    return line if len(line) <= _LONGEST else line[: _LONGEST - 1] + "…"
+    return line if len(line) <= longest else line[: longest - 1] + "…"
 
 
 def listed(words: Iterable[Any], last: str = "or") -> str:

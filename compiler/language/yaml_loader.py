@@ -275,6 +275,7 @@ class _Reader:
                 f"the key `{text}` is {_name(node.value)}, not a text",
                 help=f'put it in quotes: `"{text}"`' if text else "write a key before the `:`",
             )
+            self.report.give_up(node.span)
         return node.text
 
     def scalar(self, event: Any) -> Node:

@@ -11,6 +11,7 @@ from ..ir.graph import Graph
 from ..ir.ops import Add, Scale, Slice
 from ..ir.types import Verdict
 from ..language.codes import Code
+from ..language.wording import count_of
 from .context import Context
 
 
@@ -60,7 +61,7 @@ def check_dynamics(graph: Graph, ctx: Context) -> Graph:
     path = ("constraints", "hamiltonian")
     if flows and hamiltonian is None:
         ctx.report.error(
-            Code.MISSING_KEY,
+            Code.NO_HAMILTONIAN,
             ctx.source.span(("targets", flows[0], "flow_of")),
             f"`{flows[0]}` is the flow of a Hamiltonian, but no such constraint is declared",
             help="add `constraints: {hamiltonian: {separable: false, integrator: rk4}}`",
@@ -69,7 +70,7 @@ def check_dynamics(graph: Graph, ctx: Context) -> Graph:
         return graph
     if not flows:
         ctx.report.error(
-            Code.CONFLICTING_KEYS,
+            Code.FLOW_NOT_ASKED,
             ctx.source.span(path, key=True),
             "the spec constrains a Hamiltonian, but no target is its flow",
             help="write `targets: {derivatives: {flow_of: hamiltonian}}`, or remove the constraint",
@@ -94,10 +95,23 @@ def check_dynamics(graph: Graph, ctx: Context) -> Graph:
         ctx.report.error(
             Code.BAD_MASSES,
             ctx.source.span((*path, "masses")),
-            f"{len(hamiltonian.masses)} masses for {len(ctx.scope.coordinates)} coordinates",
+            f"{count_of(len(hamiltonian.masses), 'mass', 'masses')} for "
+            f"{count_of(len(ctx.scope.coordinates), 'coordinate')}",
             help="give one mass per coordinate, in the declared order",
         )
+    elif hamiltonian.masses is not None and not _kinetic_term(graph):
+        ctx.report.warning(
+            Code.MASSES_UNUSED,
+            ctx.source.span((*path, "masses")),
+            "these masses are not used: the kinetic energy of this model is learned",
+            help="remove them, or use `pairwise_energy` or a `kinetic` block",
+        )
     return graph
+
+
+def _kinetic_term(graph: Graph) -> bool:
+    """Does a term of H have fixed coefficients, as p^2 / 2m has?"""
+    return any(isinstance(node.op, Scale) for node in graph)
 
 
 def conserved_quantities(graph: Graph, ctx: Context) -> tuple[Conserved, ...]:

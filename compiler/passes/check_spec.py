@@ -17,12 +17,23 @@ def check_spec(spec: Spec, source: Source, report: Report) -> None:
     _check_groups(spec, source, report)
     _check_labels(spec, source, report)
     _check_objective(spec, source, report)
+    labels = spec.data.train.labels if spec.data is not None else None
     for name in spec.train.loss:
         if name not in spec.targets:
             _no_target(name, spec, ("train", "loss", name), source, report)
+        elif labels and name not in labels:
+            report.error(
+                Code.LOSS_WITHOUT_LABEL,
+                source.span(("train", "loss", name), key=True),
+                f"`{name}` is weighted in the loss, but the training set has no label for it",
+                help=f"add `{name}: {{key: ...}}` to the labels, or remove the weight",
+                related=((source.span(("data", "train", "labels"), key=True), "the labels"),),
+            )
+    _check_derivatives(spec, source, report)
+    _check_isolated_atoms(spec, source, report)
     if spec.constraints.hamiltonian is not None and isinstance(spec.system, AtomsSystem):
         report.error(
-            Code.CONFLICTING_KEYS,
+            Code.HAMILTONIAN_OF_ATOMS,
             source.span(("constraints", "hamiltonian"), key=True),
             "a Hamiltonian constraint needs `kind: phase_space`, but the system is atoms",
             help="remove it: forces declared with `gradient_of: energy` are conservative already",
@@ -39,7 +50,7 @@ def _check_groups(spec: Spec, source: Source, report: Report) -> None:
             close = difflib.get_close_matches(group, known, n=1, cutoff=0.5)
             implied = group in ("translation", "permutation") and kind == "atoms"
             report.error(
-                Code.UNKNOWN_GROUP,
+                Code.IMPLIED_GROUP if implied else Code.UNKNOWN_GROUP,
                 source.span(path, key=True),
                 f"`{group}` is implied by atoms, and hard" if implied else f"{kind} has no group `{group}`",
                 help="remove the line"
@@ -50,7 +61,7 @@ def _check_groups(spec: Spec, source: Source, report: Report) -> None:
         for factor in factors_of(group):
             if factor in seen:
                 report.error(
-                    Code.CONFLICTING_KEYS,
+                    Code.FACTOR_TWICE,
                     source.span(path, key=True),
                     f"`{group}` and `{seen[factor]}` both hold {factor}",
                     help="declare O(3), or SO(3) and inversion",
@@ -59,7 +70,7 @@ def _check_groups(spec: Spec, source: Source, report: Report) -> None:
             seen[factor] = group
         if kind == "phase_space" and isinstance(mode, Relaxed) and mode.relaxed > 0:
             report.error(
-                Code.UNKNOWN_GROUP,
+                Code.MODE_NOT_OFFERED,
                 source.span((*path, "relaxed"), key=True),
                 "a phase space holds a symmetry `hard` or `free` in this version",
                 help="write `hard` or `free`",
@@ -81,16 +92,95 @@ def _check_planar(spec: Spec, source: Source, report: Report) -> None:
             )
 
 
+def _check_derivatives(spec: Spec, source: Source, report: Report) -> None:
+    """Gradients belong to atoms, flows to phase spaces; a force points down the energy; energies are energies."""
+    atoms = isinstance(spec.system, AtomsSystem)
+    for name, target in spec.targets.items():
+        key = "flow_of" if atoms else "gradient_of"
+        if (target.flow_of if atoms else target.gradient_of) is not None:
+            report.error(
+                Code.WRONG_DERIVATIVE,
+                source.span(("targets", name, key), key=True),
+                f"`{name}` is the flow of a Hamiltonian, but atoms have gradients of an energy"
+                if atoms
+                else f"`{name}` is a gradient, but a phase space has the flow of a Hamiltonian",
+                help="write `{gradient_of: energy, wrt: positions, scale: -1}`"
+                if atoms
+                else "write `derivatives: {flow_of: hamiltonian}`, which holds velocities and forces",
+            )
+        if name == "forces" and target.wrt == "positions" and (target.scale is None or target.scale > 0):
+            report.warning(
+                Code.FORCE_SIGN,
+                source.span(
+                    ("targets", name, "scale") if target.scale is not None else ("targets", name), key=True
+                ),
+                "these forces point up the energy: a force is minus its gradient",
+                help="write `scale: -1`",
+            )
+    energy = spec.targets.get("energy")
+    unit = Unit.parse(energy.unit) if energy is not None and energy.unit is not None else None
+    if atoms and unit is not None and unit.dimension != Unit.parse("eV").dimension:
+        report.error(
+            Code.WRONG_DIMENSION,
+            source.span(("targets", "energy", "unit")),
+            f"`energy` is declared in {unit}, which measures {unit.describe()}",
+            help="write a unit of energy, such as `eV` or `kcal/mol`",
+        )
+
+
+def _check_isolated_atoms(spec: Spec, source: Source, report: Report) -> None:
+    """Energies of isolated atoms are given for every species, and for no other."""
+    if spec.data is None or not isinstance(spec.data.isolated_atoms, dict):
+        return
+    path = ("data", "isolated_atoms")
+    if not isinstance(spec.system, AtomsSystem):
+        report.error(
+            Code.ISOLATED_ATOMS,
+            source.span(path, key=True),
+            "a phase space has no isolated atoms",
+            help="remove the line",
+        )
+        return
+    given, species = spec.data.isolated_atoms, spec.system.species
+    for symbol in given:
+        if symbol not in species:
+            report.error(
+                Code.ISOLATED_ATOMS,
+                source.span((*path, symbol), key=True),
+                f"`{symbol}` is not a species of the system",
+                help=f"remove it, or add it to the species, which are {', '.join(species)}",
+            )
+    missing = [symbol for symbol in species if symbol not in given]
+    if missing and set(given) <= set(species):
+        report.error(
+            Code.ISOLATED_ATOMS,
+            source.span(path, key=True),
+            f"the isolated atoms lack {' and '.join(f'`{one}`' for one in missing)}",
+            help="give an energy for every species, or write `isolated_atoms: least_squares`",
+        )
+
+
+_SETS = ("train", "validation", "test")
+
+
 def _check_labels(spec: Spec, source: Source, report: Report) -> None:
     if spec.data is None:
         return
     if not spec.data.train.labels:
         report.error(
-            Code.MISSING_KEY,
+            Code.NO_LABELS,
             source.span(("data", "train"), key=True),
             "the training set has no labels",
             help=f"write `labels: {{{next(iter(spec.targets))}: {{key: ...}}}}` with the key in the file",
         )
+    for name in spec.data.others:
+        if name in _SETS:
+            report.error(
+                Code.SET_NAME,
+                source.span(("data", "others", name), key=True),
+                f"a further set cannot be called `{name}`",
+                help=f"give it another name, or write it as `data: {{{name}: ...}}`",
+            )
     sets = {"train": spec.data.train, "validation": spec.data.validation, "test": spec.data.test}
     for set_name, part in {**sets, **spec.data.others}.items():
         if not isinstance(part, DataSet) or part.labels is None:
@@ -98,12 +188,12 @@ def _check_labels(spec: Spec, source: Source, report: Report) -> None:
         base = ("data", *(("others",) if set_name in spec.data.others else ()), set_name, "labels")
         for name, label in part.labels.items():
             if name not in spec.targets:
-                _no_target(name, spec, (*base, name), source, report)
+                _no_target(name, spec, (*base, name), source, report, Code.UNKNOWN_LABEL)
                 continue
             declared = spec.targets[name].unit
             if label.unit and declared and Unit.parse(label.unit).dimension != Unit.parse(declared).dimension:
                 report.error(
-                    Code.UNIT_MISMATCH,
+                    Code.LABEL_UNIT,
                     source.span((*base, name, "unit")),
                     f"the label of `{name}` is in {label.unit}, but the target is in {declared}",
                     help="use units of one dimension; the label is converted",
@@ -128,17 +218,24 @@ def _check_objective(spec: Spec, source: Source, report: Report) -> None:
     every = [".".join(("validation", target, "rmse")) for target in labels]
     close = difflib.get_close_matches(spec.tune.minimize, every, n=1)
     report.error(
-        Code.UNKNOWN_REFERENCE,
+        Code.UNKNOWN_OBJECTIVE,
         source.span(("tune", "minimize")),
         f"`{spec.tune.minimize}` names nothing that training measures",
         help=f"did you mean `{close[0]}`?" if close else f"write one of: {', '.join(every)}",
     )
 
 
-def _no_target(name: str, spec: Spec, path: tuple[str, ...], source: Source, report: Report) -> None:
+def _no_target(
+    name: str,
+    spec: Spec,
+    path: tuple[str, ...],
+    source: Source,
+    report: Report,
+    code: Code = Code.UNKNOWN_REFERENCE,
+) -> None:
     close = difflib.get_close_matches(name, spec.targets, n=1)
     report.error(
-        Code.UNKNOWN_REFERENCE,
+        code,
         source.span(path, key=True),
         f"there is no target `{name}`",
         help=f"did you mean `{close[0]}`?" if close else f"targets: {', '.join(spec.targets)}",

@@ -12,9 +12,15 @@ from ..language.codes import Code
 from .context import Context, factors_of, mode_name
 
 _CURES = {
-    "act": "use `form: gate` or `form: norm`, which act on lengths, or write `{group}: free`",
-    "mlp": "feed it invariants (lengths, inner products), or write `{group}: free`",
+    (
+        "act",
+        "inversion",
+    ): "use an odd function (`tanh`), `form: gate` or `form: norm`, or write `{group}: free`",
+    ("act", ""): "use `form: gate` or `form: norm`, which act on lengths, or write `{group}: free`",
+    ("", "translation"): "subtract positions first (`difference`, `relative`), or write `{group}: free`",
+    ("mlp", ""): "feed it invariants (lengths, inner products), or write `{group}: free`",
 }
+_CURE = "use an op that keeps it, or write `{group}: free`"
 
 
 def check_symmetry(graph: Graph, ctx: Context) -> Graph:
@@ -38,6 +44,14 @@ def check_symmetry(graph: Graph, ctx: Context) -> Graph:
     return graph
 
 
+def _code(kind: str, factor: str) -> Code:
+    if factor == "translation":
+        return Code.ABSOLUTE_POSITIONS
+    if kind == "act":
+        return Code.EVEN_FUNCTION_ON_ODD if factor == "inversion" else Code.ACTIVATION_ON_NONSCALAR
+    return Code.BROKEN_SYMMETRY
+
+
 def _position(graph: Graph, name: str) -> int:
     return next((k for k, node in enumerate(graph.nodes) if node.name == name), -1)
 
@@ -50,14 +64,15 @@ def _report(graph: Graph, ctx: Context, factor: str, op: str, path: tuple[str, .
     if also and factor != factors_of(group)[0] and (op, factors_of(group)[0]) in ctx.reasons:
         return
     kind = node.op.kind  # type: ignore[attr-defined]
-    cure = _CURES.get(kind, "use an op that keeps it, or write `{group}: free`").format(group=group)
+    cure = next((_CURES[key] for key in ((kind, factor), ("", factor), (kind, "")) if key in _CURES), _CURE)
+    cure = cure.format(group=group)
     related = (
         ((ctx.source.span(path), f"{group} is declared {mode_name(ctx.mode(factor)[0])} here"),)
         if path
         else ()
     )
     ctx.report.error(
-        Code.ACTIVATION_ON_NONSCALAR if kind == "act" else Code.BROKEN_SYMMETRY,
+        _code(kind, factor),
         node.span,
         f"`{op}` breaks {factor}: {ctx.reasons[(op, factor)]}",
         help=cure,

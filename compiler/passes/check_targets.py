@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 from ..ir.graph import Graph
 from ..ir.types import Index, Type
 from ..language.codes import Code
-from ..language.schema import Target
+from ..language.schema import Per, Target
+from ..language.wording import clip
 from ..symmetry.irreps import Irreps, IrrepsError
 from ..symmetry.units import Unit
 from .context import Context
+
+PER = get_args(Per)
 
 
 def check_targets(graph: Graph, ctx: Context) -> Graph:
@@ -23,22 +28,24 @@ def _check(name: str, target: Target, found: Type, ctx: Context) -> None:
     path = ("targets", name)
     if target.per is not None and Index(target.per) is not found.index:
         ctx.report.error(
-            Code.INDEX_MISMATCH,
+            Code.TARGET_INDEX,
             ctx.source.span((*path, "per")),
             f"`{name}` is declared per {target.per}, but the model computes it per {found.index}",
-            help=f"write `per: {found.index}`",
+            help=f"write `per: {found.index}`" if found.index in PER else "remove `per`",
         )
     if target.rep is not None and ctx.scope.kind == "atoms":
         try:
             declared = Irreps.parse(target.rep).simplified()
         except IrrepsError as error:
-            ctx.report.error(Code.BAD_IRREPS, ctx.source.span((*path, "rep")), error.message, help=error.help)
+            code = Code.IRREPS_TOO_LARGE if error.too_large else Code.BAD_IRREPS
+            ctx.report.error(code, ctx.source.span((*path, "rep")), error.message, help=error.help)
             return
         if isinstance(found.rep, Irreps) and declared != found.rep.simplified():
             ctx.report.error(
-                Code.REP_MISMATCH,
+                Code.TARGET_REP,
                 ctx.source.span((*path, "rep")),
-                f"`{name}` is declared as `{target.rep}`, but the model computes `{found.rep.simplified()}`",
+                f"`{name}` is declared as `{clip(target.rep)}`, but the model computes "
+                f"`{found.rep.simplified().short}`",
                 help=f"write `rep: {_short(found.rep)}`",
             )
     if target.unit is None:
@@ -48,7 +55,7 @@ def _check(name: str, target: Target, found: Type, ctx: Context) -> None:
     if declared_unit.dimension != found.unit.dimension:
         gradient = target.gradient_of is not None
         ctx.report.error(
-            Code.UNIT_MISMATCH,
+            Code.GRADIENT_UNIT if gradient else Code.UNIT_MISMATCH,
             span,
             f"`{name}` is declared in {target.unit}, but it comes out in {found.unit}",
             help=f"write `unit: {found.unit}`"
@@ -56,7 +63,7 @@ def _check(name: str, target: Target, found: Type, ctx: Context) -> None:
         )
     elif declared_unit != found.unit:
         ctx.report.error(
-            Code.UNIT_MISMATCH,
+            Code.UNIT_NOT_COMPUTED,
             span,
             f"models compute in {found.unit}, not in {target.unit}",
             help=f"write `unit: {found.unit}` here; labels may be in {target.unit}, they are converted",

@@ -12,7 +12,8 @@ from dataclasses import replace
 
 from ..ir.graph import Graph, Node
 from ..ir.ops.base import Site
-from ..ir.types import Type
+from ..ir.types import Categories, Type
+from ..language.codes import Code
 from .context import Context
 
 
@@ -24,10 +25,29 @@ def infer_types(graph: Graph, ctx: Context) -> Graph:
         inputs = [types.get(name) for _, name in node.op.inputs()]
         found: Type | None = None
         known = [one for one in inputs if one is not None]
-        if len(known) == len(inputs):
+        if len(known) == len(inputs) and _numbers(node, known, ctx):
             site = Site(node.name, node.span, ctx.scope, ctx.report, ctx.reasons)
             found = node.op.infer(known, site)
         if found is not None:
             types[node.name] = found
         nodes.append(replace(node, type=found))
     return replace(graph, nodes=tuple(nodes))
+
+
+# The ops that read labels; `input` makes them.
+_LABELS = {("embed", "of"), ("linear", "species"), ("power", "species"), ("shift_scale", "species")}
+
+
+def _numbers(node: Node, types: list[Type], ctx: Context) -> bool:
+    """Report an op that would compute with labels."""
+    kind = node.op.kind  # type: ignore[attr-defined]
+    for (port, name), type_ in zip(node.op.inputs(), types, strict=True):
+        if isinstance(type_.rep, Categories) and (kind, port) not in _LABELS:
+            ctx.report.error(
+                Code.LABELS_NOT_NUMBERS,
+                node.span,
+                f"`{kind}` computes with numbers, but `{name}` holds labels",
+                help=f"embed them first: `{{kind: embed, of: {name}, out: 16}}`",
+            )
+            return False
+    return True

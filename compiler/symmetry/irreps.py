@@ -15,16 +15,22 @@ from typing import Literal
 
 GroupName = Literal["O(3)", "SO(2)"]
 
+MAX_DEGREE = 12
+MAX_COPIES = 1_000_000
+MAX_TERMS = 64
+_SHOWN = 48  # characters of a text that a message quotes
+
 _TERM = re.compile(
     r"^(?:(?P<mul>\d+)\s*x\s*)?(?:(?P<l>\d+)(?P<p>[eo]?)|\(\s*(?P<lo>\d+)\s*\.\.\s*(?P<hi>\d+)\s*\))$"
 )
 
 
 class IrrepsError(ValueError):
-    """Text that is not a list of irreps; `help` says how to write one."""
+    """Text that is not a list of irreps, or one that is `too_large`; `help` says how to write one."""
 
-    def __init__(self, message: str, *, help: str) -> None:
+    def __init__(self, message: str, *, help: str, too_large: bool = False) -> None:
         super().__init__(message)
+        self.too_large = too_large
         self.message = message
         self.help = help
 
@@ -151,6 +157,11 @@ class Irreps:
         ordered = sorted(counts, key=lambda irrep: irrep.order)
         return Irreps(tuple(Block(counts[irrep], irrep) for irrep in ordered), self.group)
 
+    @property
+    def short(self) -> str:
+        """The text form, cut where it is long: for messages."""
+        return _shown(str(self))
+
     def __add__(self, other: Irreps) -> Irreps:
         return Irreps(self.blocks + other.blocks, self.group)
 
@@ -168,12 +179,20 @@ class Irreps:
 def _parse(text: str, group: GroupName) -> Irreps:
     blocks: list[Block] = []
     example = "16x0e+8x1o" if group == "O(3)" else "2x1+3x0"
-    for term in text.split("+"):
+    terms = text.split("+")
+    if len(terms) > MAX_TERMS:
+        raise IrrepsError(
+            f"irreps of {len(terms)} terms are too many: there may be {MAX_TERMS}",
+            help=f"write copies as one term, such as `{example}`",
+            too_large=True,
+        )
+    for term in terms:
         match = _TERM.match(term.strip())
         if match is None:
             raise IrrepsError(
-                f"`{text}` is not a list of irreps of {group}", help=f"write them as `{example}`"
+                f"`{_shown(text)}` is not a list of irreps of {group}", help=f"write them as `{example}`"
             )
+        _check_size(match)
         mul = int(match["mul"] or 1)
         if group == "SO(2)":
             if match["p"] or match["lo"]:
@@ -195,6 +214,29 @@ def _parse(text: str, group: GroupName) -> Irreps:
         else:
             blocks.append(Block(mul, Irrep(int(match["l"]), 1 if match["p"] == "e" else -1)))
     return Irreps(tuple(block for block in blocks if block.mul), group)
+
+
+def _check_size(match: re.Match[str]) -> None:
+    """Refuse degrees and multiplicities that no table could hold. Digits are counted before they are read."""
+    for name, most, noun in (
+        ("mul", MAX_COPIES, "copies"),
+        ("l", MAX_DEGREE, "degree"),
+        ("hi", MAX_DEGREE, "degrees up to"),
+        ("lo", MAX_DEGREE, "degrees from"),
+    ):
+        digits = (match[name] or "").lstrip("0")
+        if len(digits) > len(str(most)) or int(digits or 0) > most:
+            count = f"{_shown(digits)} {noun}" if name == "mul" else f"{noun} {_shown(digits)}"
+            raise IrrepsError(
+                f"`{_shown(match.group())}` has {count}, above {most:,}",
+                help="ask for fewer copies" if name == "mul" else f"degrees go up to {MAX_DEGREE}",
+                too_large=True,
+            )
+
+
+def _shown(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= _SHOWN else line[: _SHOWN - 1] + "…"
 
 
 def harmonics(lmax: int) -> Irreps:

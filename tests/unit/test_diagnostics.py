@@ -95,7 +95,7 @@ def compile_example(code: Code, example: str) -> Report:
     source = source_from_text(example, report=report)
     if source is None or code.startswith("S"):
         return report
-    text = STATE if "phase_space" in example else BLOCKS if "features:" in example else ATOMS
+    text = STATE if "phase_space" in example else BLOCKS if "model:\n" in example else ATOMS
     base = source_from_text(text, "base.yaml", report=report)
     root = Node(merge(base.root, source.root).value, source.root.span)
     compile_spec(Source("spec.yaml", root, {**base.texts, **source.texts}), report)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
 
 from ...language.codes import Code
+from ...language.scalar_types import RepText, UnitText
 from ...symmetry.irreps import Block, Irrep, Irreps
-from ..types import Index, Plain, Type
+from ..types import Categories, Index, Plain, Type
 from .base import Op, Ref, Scope, Site, result_like
 
 
@@ -15,8 +18,9 @@ class Add(Op):
     """Sum of values of one type. Verdict: exact. Two positions cannot be added (affine + affine)."""
 
     kind: Literal["add"] = "add"
-    of: tuple[Ref, ...]
+    of: tuple[Ref, ...] = Field(min_length=1)
 
+    commutative: ClassVar[bool] = True
     reference: ClassVar[str] = "definition"
 
     def infer(self, types: Sequence[Type], site: Site) -> Type | None:
@@ -31,7 +35,9 @@ class Add(Op):
                 return None
             if other.unit.dimension != first.unit.dimension:
                 site.error(
-                    Code.UNIT_MISMATCH, f"`add` needs equal units, but gets {first.unit} and {other.unit}"
+                    Code.UNIT_MISMATCH,
+                    f"`add` needs equal units, but gets {first.unit} and {other.unit}",
+                    help="add values of one unit; a `radial` or an `mlp` gives plain numbers",
                 )
                 return None
         result = result_like(types)
@@ -53,7 +59,11 @@ class Gather(Op):
     def infer(self, types: Sequence[Type], site: Site) -> Type | None:
         (x,) = types
         if x.index is not Index.NODE or x.affine:
-            site.error(Code.INDEX_MISMATCH, f"`gather` moves node features to edges, but gets {x}")
+            site.error(
+                Code.INDEX_MISMATCH,
+                f"`gather` moves node features to edges, but gets {x}",
+                help="read features of nodes; positions go to edges by `relative`",
+            )
             return None
         return result_like(types, index=Index.EDGE, radius=x.radius + site.scope.cutoff)
 
@@ -62,24 +72,28 @@ class Gather(Op):
 
 
 class Reduce(Op):
-    """Sum over the edges into a node, or over the nodes of a system.
+    """Sum over the edges into a node, over the nodes of a system, or over the pairs of bodies of a state.
 
     `average` divides by the mean number of neighbours in the training data (a constant, so sums stay
-    extensive). Type: edge R -> node R, node R -> system R. Verdict: exact.
+    extensive). Type: edge R -> node R, node R -> system R, pair R -> state R. Verdict: exact.
     """
 
     kind: Literal["reduce"] = "reduce"
     of: Ref
-    to: Literal["node", "system"]
+    to: Literal["node", "system", "state"]
     norm: Literal["sum", "average"] = "sum"
 
     reference: ClassVar[str] = "gilmer2017neural"
 
     def infer(self, types: Sequence[Type], site: Site) -> Type | None:
         (x,) = types
-        wanted = Index.EDGE if self.to == "node" else Index.NODE
+        wanted = {"node": Index.EDGE, "system": Index.NODE, "state": Index.PAIR}[self.to]
         if x.index is not wanted or x.affine:
-            site.error(Code.INDEX_MISMATCH, f"`reduce` to {self.to} sums values on {wanted}s, but gets {x}")
+            site.error(
+                Code.INDEX_MISMATCH,
+                f"`reduce` to {self.to} sums values on {wanted}s, but gets {x}",
+                help=f"sum values on {wanted}s, or write another `to`",
+            )
             return None
         return result_like(types, index=Index(self.to))
 
@@ -97,7 +111,7 @@ class ShiftScale(Op):
     kind: Literal["shift_scale"] = "shift_scale"
     of: Ref
     species: Ref
-    unit: str
+    unit: UnitText
 
     ports: ClassVar[tuple[str, ...]] = ("of", "species")
     reference: ClassVar[str] = "batatia2022mace"
@@ -107,7 +121,20 @@ class ShiftScale(Op):
 
         x = types[0]
         if not isinstance(x.rep, Irreps) or x.rep != Irreps((Block(1, Irrep(0, 1)),)):
-            site.error(Code.REP_MISMATCH, f"an energy is one invariant (1x0e), but gets {x}")
+            site.error(
+                Code.REP_MISMATCH,
+                f"an energy is one invariant (1x0e), but gets {x}",
+                help="bring it to one with a `linear`: `out: 1x0e`",
+            )
+            return None
+        if not isinstance(types[1].rep, Categories):
+            site.error(
+                Code.REP_MISMATCH,
+                f"`species` of a shift_scale needs species, but gets {types[1]}",
+                help="write `species: species`",
+            )
+            return None
+        if not site.expect_one_set(types, "`shift_scale`"):
             return None
         return result_like(types, unit=Unit.parse(self.unit))
 
@@ -123,15 +150,31 @@ class Slice(Op):
 
     kind: Literal["slice"] = "slice"
     of: Ref
-    start: int
-    stop: int
-    rep: str
-    affine: bool
+    start: Annotated[int, Field(ge=0, strict=True)]
+    stop: Annotated[int, Field(ge=1, strict=True)]
+    rep: RepText
+    affine: Annotated[bool, Field(strict=True)]
 
     reference: ClassVar[str] = "definition"
 
-    def infer(self, types: Sequence[Type], site: Site) -> Type:
+    def infer(self, types: Sequence[Type], site: Site) -> Type | None:
+        (x,) = types
         rep = Plain(int(self.rep)) if self.rep.isdigit() else Irreps.parse(self.rep, "SO(2)")
+        if not self.start < self.stop <= x.dim or x.index is not Index.STATE:
+            site.error(
+                Code.BAD_SLICE,
+                f"numbers {self.start} to {self.stop} do not lie in `{self.of}`, which is {x}",
+                help=f"count from 0, and stop at {x.dim} or before",
+            )
+            return None
+        if rep.dim != self.stop - self.start:
+            site.error(
+                Code.BAD_SLICE,
+                f"`{self.rep}` has {rep.dim} components, but {self.start} to {self.stop} are "
+                f"{self.stop - self.start} numbers",
+                help=f"write `stop: {self.start + rep.dim}`, or the irreps of these numbers",
+            )
+            return None
         return result_like(types, rep=rep, affine=self.affine)
 
     def lower(self, types: Sequence[Type], result: Type, scope: Scope) -> dict[str, Any]:
@@ -142,13 +185,17 @@ class Concat(Op):
     """Values side by side. Verdict: exact; the result keeps its irreps where all parts have them."""
 
     kind: Literal["concat"] = "concat"
-    of: tuple[Ref, ...]
+    of: tuple[Ref, ...] = Field(min_length=1)
 
     reference: ClassVar[str] = "definition"
 
-    def infer(self, types: Sequence[Type], site: Site) -> Type:
+    def infer(self, types: Sequence[Type], site: Site) -> Type | None:
+        if not site.expect_one_set(types, "`concat`"):
+            return None
         reps = [one.rep for one in types]
-        if all(isinstance(rep, Irreps) for rep in reps):
+        if len({rep.group if isinstance(rep, Irreps) else None for rep in reps}) == 1 and isinstance(
+            reps[0], Irreps
+        ):
             rep: Irreps | Plain = sum((r for r in reps[1:]), start=reps[0])  # type: ignore[type-var,assignment]
         else:
             rep = Plain(sum(one.dim for one in types))
@@ -166,9 +213,19 @@ class Difference(Op):
     def infer(self, types: Sequence[Type], site: Site) -> Type | None:
         a, b = types
         if a.rep != b.rep:
-            site.error(Code.REP_MISMATCH, f"`difference` needs equal types, but gets {a} and {b}")
+            site.error(
+                Code.REP_MISMATCH,
+                f"`difference` needs equal types, but gets {a} and {b}",
+                help="subtract values of one representation",
+            )
             return None
-        return result_like(types, affine=a.affine != b.affine)
+        if not site.expect_one_set(types, "`difference`"):
+            return None
+        result = result_like(types, affine=a.affine != b.affine)
+        if b.affine and not a.affine:
+            reason = "minus a position moves against the system"
+            result = result.with_(holds=site.broken(result.holds, ("translation",), reason))
+        return result
 
 
 class Inner(Op):
@@ -182,7 +239,13 @@ class Inner(Op):
     def infer(self, types: Sequence[Type], site: Site) -> Type | None:
         a, b = types
         if a.rep != b.rep:
-            site.error(Code.REP_MISMATCH, f"`inner` needs equal types, but gets {a} and {b}")
+            site.error(
+                Code.REP_MISMATCH,
+                f"`inner` needs equal types, but gets {a} and {b}",
+                help="multiply values of one representation",
+            )
+            return None
+        if not site.expect_one_set(types, "`inner`"):
             return None
         if isinstance(a.rep, Plain):
             result = result_like(types, rep=Plain(1), unit=a.unit * b.unit, affine=False)
@@ -205,7 +268,7 @@ class Scale(Op):
 
     kind: Literal["scale"] = "scale"
     of: Ref
-    by: float
+    by: Annotated[float, Field(strict=True)]
 
     reference: ClassVar[str] = "definition"
 

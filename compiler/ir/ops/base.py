@@ -7,21 +7,33 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
 from ...language.codes import Code
-from ...symmetry.irreps import Irreps
+from ...language.wording import value_words
+from ...symmetry.irreps import Irreps, IrrepsError
 from ..types import EXACT, Hold, Type, Verdict, join_holds
 
 if TYPE_CHECKING:
     from ...language.diagnostics import Report
     from ...language.spans import Span
 
+MAX_HARMONICS, MAX_ORDER = 8, 4
+# What a level-3 graph may ask for; beyond it, tables would not fit into memory.
+Size = Annotated[int, Field(ge=1, le=1_000_000, strict=True)]
+Degree = Annotated[int, Field(ge=0, le=MAX_HARMONICS, strict=True)]
+Order = Annotated[int, Field(ge=1, le=MAX_ORDER, strict=True)]
 Ref = Annotated[str, WithJsonSchema({"type": "string", "description": "the name of a value"})]
 
 
 def _irreps(value: object) -> Irreps:
-    return value if isinstance(value, Irreps) else Irreps.parse(str(value))
+    if not isinstance(value, (str, Irreps)):
+        words = value_words(value, str(value))
+        raise IrrepsError(f"irreps are a text, not {words}", help="write them as `16x0e+8x1o`")
+    found = value if isinstance(value, Irreps) else Irreps.parse(value)
+    if not found.blocks:
+        raise IrrepsError(f"`{value}` holds no features", help="ask for at least one copy, such as `1x0e`")
+    return found
 
 
 IrrepsField = Annotated[
@@ -71,6 +83,19 @@ class Site:
     def error(self, code: Code, message: str, help: str | None = None) -> None:
         self.report.error(code, self.span, message, help=help)
 
+    def expect_one_set(self, types: Sequence[Type], what: str) -> bool:
+        """Report unless all values live on one set."""
+        first = types[0].index
+        other = next((one for one in types if one.index is not first), None)
+        if other is None:
+            return True
+        self.error(
+            Code.INDEX_MISMATCH,
+            f"{what} needs values on one set, but gets {first} and {other.index}",
+            help="`gather` takes values from nodes to edges, `reduce` sums edges into nodes",
+        )
+        return False
+
     def broken(self, holds: Mapping[str, Hold], factors: Sequence[str], reason: str) -> dict[str, Hold]:
         """`holds` with these factors broken here, because of `reason`."""
         result = dict(holds)
@@ -90,9 +115,10 @@ class Op(BaseModel):
     citation key).
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, allow_inf_nan=False)
 
     ports: ClassVar[tuple[str, ...]] = ("of",)
+    commutative: ClassVar[bool] = False
     claims: ClassVar[tuple[str, ...]] = ("SO(3)", "inversion", "translation", "permutation")
     reference: ClassVar[str] = ""
 
@@ -119,6 +145,8 @@ class Op(BaseModel):
     def text(self, names: Mapping[str, str] | None = None) -> str:
         """One line of flow-style YAML (a subset that is JSON), which parses back to this op."""
         op = self if names is None else self.renamed(names)
+        if names is not None and self.commutative:
+            op = op.model_copy(update={"of": tuple(sorted(op.of))})  # type: ignore[attr-defined]
         data = {"kind": self.kind, **op.model_dump(mode="json", exclude_defaults=True, exclude={"kind"})}  # type: ignore[attr-defined]
         return json.dumps(data, ensure_ascii=False)
 

@@ -34,13 +34,15 @@ class Linear(Op):
         if len(types) > 1 and not isinstance(types[1].rep, Categories):
             site.error(Code.REP_MISMATCH, f"`species` of a linear needs species, but gets {types[1]}")
             return None
+        if not site.expect_one_set(types, "`linear`"):
+            return None
         if not self.relax:
             missing = [irrep for irrep in self.out.kinds if not x.irreps.mul_of(irrep)]
             if missing:
                 site.error(
-                    Code.UNREACHABLE_IRREPS,
+                    Code.UNREACHABLE_BY_LINEAR,
                     f"no equivariant linear map reaches {' and '.join(f'`{one}`' for one in missing)} "
-                    f"from `{x.irreps.simplified()}`",
+                    f"from `{x.irreps.simplified().short}`",
                     help=_how_to_reach(x.irreps, self.out),
                 )
                 return None
@@ -73,4 +75,5 @@ def _how_to_reach(have: Irreps, want: Irreps) -> str:
     kept = want.keeping(have.kinds)
     if not kept.blocks:
         return "features of the wanted irreps must come from a product with the harmonics"
-    return f"ask for `{kept}`, or carry the missing irreps into this op"
+    missing = " and ".join(f"`{one}`" for one in want.kinds if one not in have.kinds)
+    return f"add {missing} to what this reads (in a layer: to `irreps` of its message), or ask for `{kept.short}`"

@@ -7,10 +7,11 @@ from itertools import pairwise
 from typing import Any, ClassVar, Literal
 
 from ...language.codes import Code
+from ...language.wording import count_of
 from ...symmetry.irreps import Block, Irrep, Irreps
 from ...symmetry.units import Unit
 from ..types import Index, Plain, Type
-from .base import IrrepsField, Op, Ref, Scope, Site, expect_irreps, result_like
+from .base import IrrepsField, Op, Ref, Scope, Site, Size, expect_irreps, result_like
 
 Activation = Literal["silu", "tanh", "relu", "sigmoid", "softplus", "abs", "identity"]
 ODD = frozenset({"tanh", "identity"})
@@ -28,8 +29,8 @@ class Mlp(Op):
 
     kind: Literal["mlp"] = "mlp"
     of: Ref
-    widths: tuple[int, ...]
-    out: int
+    widths: tuple[Size, ...]
+    out: Size
     activation: Activation = "silu"
     bias: bool = False
     init: Literal["normal", "orthogonal"] = "normal"
@@ -126,8 +127,9 @@ class Act(Op):
         if scalars < gated.count:
             site.error(
                 Code.GATE_COUNT,
-                f"the gate has {scalars} scalars, but {gated.count} irreps to scale",
-                help=f"give it at least {gated.count} more `0e`, such as `{gated.count + scalars}x0e`",
+                f"the gate has {count_of(scalars, 'scalar')}, but {count_of(gated.count, 'irrep')} to scale",
+                help=f"give it {gated.count - scalars} more `0e`, such as `{gated.count}x0e`; "
+                "what is left over passes through `f`",
             )
             return None
         kept = scalars - gated.count
@@ -153,7 +155,18 @@ class Poisson(Op):
     def infer(self, types: Sequence[Type], site: Site) -> Type | None:
         h, z = types
         if h.dim != 1 or h.index is not Index.STATE:
-            site.error(Code.REP_MISMATCH, f"a Hamiltonian is one number per state, but gets {h}")
+            site.error(
+                Code.REP_MISMATCH,
+                f"a Hamiltonian is one number per state, but gets {h}",
+                help="let the network end in one number: `out: 1`",
+            )
+            return None
+        if z.index is not Index.STATE or z.dim != 2 * sum(dim for _, dim in site.scope.coordinates):
+            site.error(
+                Code.REP_MISMATCH,
+                f"a Hamiltonian flows through the whole state, but gets {z}",
+                help=f"write `of: [{self.of[0]}, state]`",
+            )
             return None
         return result_like((h, z), rep=Plain(z.dim), smooth=h.smooth - 1, affine=False)
 
@@ -170,7 +183,7 @@ class Grad(Op):
 
     kind: Literal["grad"] = "grad"
     of: Ref
-    wrt: Ref
+    wrt: Literal["positions", "strain"]
     scale: float = 1.0
     per_volume: bool = False
 
@@ -181,7 +194,7 @@ class Grad(Op):
         (energy,) = types
         if energy.index is not Index.SYSTEM or energy.dim != 1:
             site.error(
-                Code.REP_MISMATCH,
+                Code.GRADIENT_OF_FIELD,
                 f"a gradient needs one number per system, but gets {energy}",
                 help="reduce it first",
             )

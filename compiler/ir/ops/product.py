@@ -7,9 +7,22 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from ...language.codes import Code
-from ...symmetry.irreps import Block, Irreps, symmetric_power_paths
-from ..types import Type
-from .base import Dial, IrrepsField, Op, Ref, Scope, Site, expect_irreps, result_like
+from ...language.wording import count_of
+from ...symmetry.irreps import Block, Irrep, Irreps, harmonics, symmetric_power_paths
+from ..types import Categories, Type
+from .base import (
+    MAX_HARMONICS,
+    MAX_ORDER,
+    Dial,
+    IrrepsField,
+    Op,
+    Order,
+    Ref,
+    Scope,
+    Site,
+    expect_irreps,
+    result_like,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,25 +85,38 @@ class Product(Op):
         left, right, weights = types
         if not (expect_irreps(left, site, "`product`") and expect_irreps(right, site, "`product`")):
             return None
+        if not site.expect_one_set(types, "`product`"):
+            return None
+        if any(block.mul != 1 for block in right.irreps) or not isinstance(weights.rep, Irreps):
+            site.error(
+                Code.REP_MISMATCH,
+                f"`product` multiplies features with harmonics and weights, but gets {right} and {weights}",
+                help="write `of: [FEATURES, HARMONICS]` with one copy of every harmonic, and weights from an `mlp`",
+            )
+            return None
         paths = self.paths(types)
         unreachable = [
             irrep for irrep in self.irreps.kinds if not any(path.out.irrep == irrep for path in paths)
         ]
         if unreachable:
+            enough = _harmonics_for(left.irreps, unreachable)
+            names = " and ".join(f"`{irrep}`" for irrep in unreachable)
             site.error(
-                Code.UNREACHABLE_IRREPS,
-                f"no path of `{left.irreps}` with `{right.irreps}` reaches "
-                + " and ".join(f"`{irrep}`" for irrep in unreachable),
-                help="degree l needs harmonics up to l, and parity (-1)^l unless inversion is free: "
-                "raise `harmonics`, or ask for fewer irreps",
+                Code.UNREACHABLE_PARITY if enough is None else Code.UNREACHABLE_IRREPS,
+                f"no path of `{left.irreps.short}` with `{right.irreps.short}` reaches {names}",
+                help=f"harmonics of degree l have parity (-1)^l: {_reflected(left.irreps, unreachable)}"
+                if enough is None
+                else f"harmonics up to {enough} reach {'it' if len(unreachable) == 1 else 'them'}: write "
+                f"`harmonics: {enough}`, `lmax: {enough}` in a preset or an `sph`; or ask for fewer irreps",
             )
             return None
         count = sum(path.out.mul for path in paths)
         if weights.dim != count:
             site.error(
-                Code.REP_MISMATCH,
-                f"the product has {count} path weights, but `{self.weights}` gives {weights.dim} numbers",
-                help=f"let it end in {count} numbers",
+                Code.PATH_WEIGHTS,
+                f"the product has {count_of(count, 'path weight')}, but `{self.weights}` gives "
+                f"{count_of(weights.dim, 'number')}",
+                help=f"let it end in {count_of(count, 'number')}: `out: {count}`",
             )
             return None
         result = result_like(types, rep=Irreps(tuple(path.out for path in paths)))
@@ -103,6 +129,26 @@ class Product(Op):
         paths = [[path.left, path.right, k, path.scale] for k, path in enumerate(self.paths(types))]
         left, right = types[0].irreps, types[1].irreps
         return {"left": str(left), "right": str(right), "out": str(result.rep), "mode": "uvu", "paths": paths}
+
+
+def _harmonics_for(left: Irreps, wanted: Sequence[Irrep]) -> int | None:
+    """The smallest degree of harmonics that reaches every wanted irrep, or None."""
+    for lmax in range(MAX_HARMONICS + 1):
+        reached = {irrep for a in left.kinds for b in harmonics(lmax).kinds for irrep in a * b}
+        if set(wanted) <= reached:
+            return lmax
+    return None
+
+
+def _reflected(left: Irreps, wanted: Sequence[Irrep]) -> str:
+    """How to reach irreps of the other parity."""
+    if left.all_scalar:
+        other = " and ".join(f"`{Irrep(one.l, -one.p)}`" for one in wanted)
+        first = "`1e`" if any(one.l == 0 for one in wanted) else "`1o`"
+        return (
+            f"from scalars they reach {other}; carry {first} in a layer before, or declare `inversion: free`"
+        )
+    return "carry features of the other parity, or declare `inversion: free`"
 
 
 def _allowed(left: Irreps, right: Irreps, path: Path) -> bool:
@@ -121,7 +167,7 @@ class Power(Op):
     kind: Literal["power"] = "power"
     of: Ref
     species: Ref
-    order: int
+    order: Order
     out: IrrepsField
     relax: tuple[Dial, ...] = ()
 
@@ -132,20 +178,30 @@ class Power(Op):
         a = types[0]
         if not expect_irreps(a, site, "`power`"):
             return None
+        if not isinstance(types[1].rep, Categories):
+            site.error(
+                Code.REP_MISMATCH,
+                f"`species` of a power needs species, but gets {types[1]}",
+                help="write `species: species`",
+            )
+            return None
+        if not site.expect_one_set(types, "`power`"):
+            return None
         if a.irreps.channels is None or a.irreps.channels != self.out.channels:
             site.error(
                 Code.CHANNELS_UNEQUAL,
-                f"a symmetric power needs one number of channels, but gets `{a.irreps}` -> `{self.out}`",
+                "a symmetric power needs one number of channels, but gets "
+                f"`{a.irreps.short}` -> `{self.out.short}`",
                 help=f"write `{_even_channels(a.irreps, self.out)}`",
             )
             return None
         missing = [irrep for irrep in self.out.kinds if not self._paths(a.irreps, irrep)]
         if missing:
+            names = " and ".join(f"`{irrep}`" for irrep in missing)
             site.error(
-                Code.UNREACHABLE_IRREPS,
-                f"no product of up to {self.order} features `{a.irreps}` gives "
-                + " and ".join(f"`{irrep}`" for irrep in missing),
-                help="raise the degree of the features, or the order",
+                Code.UNREACHABLE_BY_POWER,
+                f"a power of order {self.order} makes no {names} of `{a.irreps.short}`",
+                help=self._cure(a.irreps, missing),
             )
             return None
         result = result_like(types, rep=self.out)
@@ -153,6 +209,16 @@ class Power(Op):
             reason = "products that parity forbids enter it"
             result = result.with_(holds=site.broken(result.holds, ("inversion",), reason))
         return result
+
+    def _cure(self, irreps: Irreps, missing: Sequence[Irrep]) -> str:
+        """The smallest order that reaches what is missing, or the features that do."""
+        fewer = "or ask for fewer irreps (a smaller `carry`, `hidden_lmax` in a preset)"
+        for order in range(self.order + 1, MAX_ORDER + 1):
+            higher = self.model_copy(update={"order": order})
+            if all(higher._paths(irreps, one) for one in missing):
+                return f"`order: {order}` reaches it (`correlation: {order}` in a preset), {fewer}"
+        wanted = "+".join(f"{irreps.channels}x{irrep}" for irrep in missing)
+        return f"add `{wanted}` to the features (raise `lmax` in a preset), {fewer}"
 
     def _paths(self, irreps: Irreps, irrep: Any) -> int:
         """Weights per channel and species for one resulting irrep."""

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
 
 from ...language.codes import Code
 from ...symmetry.irreps import Block, Irrep, Irreps
 from ...symmetry.units import Unit
 from ..types import Categories, Index, Plain, Type
-from .base import Op, Ref, Scope, Site, result_like
+from .base import Degree, Op, Ref, Scope, Site, Size, result_like
 
 ANGSTROM = Unit.parse("Å")
 VECTOR = Irreps((Block(1, Irrep(1, -1)),))
@@ -96,8 +98,8 @@ class Radial(Op):
 
     kind: Literal["radial"] = "radial"
     of: Ref
-    count: int
-    envelope: int
+    count: Size
+    envelope: Annotated[int, Field(ge=2, le=1000, strict=True)]
 
     reference: ClassVar[str] = "gasteiger2020dimenet"
 
@@ -124,7 +126,7 @@ class Sph(Op):
 
     kind: Literal["sph"] = "sph"
     of: Ref
-    lmax: int
+    lmax: Degree
 
     reference: ClassVar[str] = "geiger2022e3nn"
 
@@ -152,7 +154,7 @@ class Embed(Op):
 
     kind: Literal["embed"] = "embed"
     of: Ref
-    out: int
+    out: Size
 
     reference: ClassVar[str] = "schutt2017schnet"
 

@@ -1,0 +1,39 @@
+"""A few thousand damaged specs: each compiles to a plan that the runtime reads, or has diagnostics with places."""
+
+import importlib
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
+
+
+@pytest.fixture
+def load(monkeypatch):
+    """A script of the folder as a module; scripts find each other beside themselves."""
+    monkeypatch.syspath_prepend(str(FOLDER))
+    return importlib.import_module
+
+
+def test_damaged_specs_have_a_plan_or_diagnostics(load):
+    tally = load("fuzz_specs").fuzz(2500, seed=7)
+    assert [(what, name) for what, name, _ in tally.failures] == []
+    assert tally.compiled > 50, "the damage is too heavy to reach the later stops"
+    assert len(tally.codes) > 50, "the damage is too uniform"
+
+
+def test_mutants_come_back_from_their_seed(load):
+    mutator = load("mutate").Mutator
+    first, again = mutator(3), mutator(3)
+    assert [first.mutate() for _ in range(50)] == [again.mutate() for _ in range(50)]
+
+
+def test_seeds_are_sound_and_reach_every_level(load):
+    mutate, fuzz = load("mutate"), load("fuzz_specs")
+    seeds = mutate.seeds()
+    unsound = [seed.name for seed in seeds if not fuzz.check_text(seed.text)[0]]
+    assert unsound == []
+    levels = Counter(seed.name.rpartition(" level ")[2] for seed in seeds if " level " in seed.name)
+    assert set(levels) == {"1", "2", "3"}
+    assert len(set(levels.values())) == 1
