@@ -141,6 +141,16 @@ def test_species_may_come_in_another_order(case):
         torch.testing.assert_close(found[target], expected[target], rtol=1e-10, atol=1e-12)
 
 
+def test_a_float32_model_takes_the_same_weights():
+    arrays = peer("vector features")
+    model = build_module(plan_of(arrays), dtype=torch.float32)
+    import_mace(arrays, model)
+    outputs = model(model_inputs(structures(arrays), model.plan))
+    forces = torch.from_numpy(arrays["answers/forces"])
+    assert model.dtype == torch.float32
+    assert float((outputs["forces"] - forces).abs().max() / forces.square().mean().sqrt()) < 1e-5
+
+
 def test_fewer_species_are_enough():
     arrays = peer("scalar features")
     model = imported(arrays, species=["O"])

@@ -44,6 +44,10 @@ MODELS = {
         numbers=SIO, channels=4, lmax=2, hidden_lmax=2, correlation=2, layers=3, bessel=4, envelope=4,
         neighbors=2.0, seed=6, **_COMMON,
     ),
+    "order four": dict(
+        numbers=SIO, channels=3, lmax=2, hidden_lmax=1, correlation=4, layers=2, bessel=6, envelope=5,
+        neighbors=0.5, seed=7, **_COMMON,
+    ),
 }  # fmt: skip
 
 

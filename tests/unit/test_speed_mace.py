@@ -1,0 +1,54 @@
+"""The benchmark against mace-torch, as far as it goes without mace-torch."""
+
+import importlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
+
+
+@pytest.fixture
+def speed_mace(monkeypatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    return importlib.import_module("speed_mace")
+
+
+def test_without_the_peer_it_says_how_to_get_it(speed_mace, tmp_path):
+    with pytest.raises(SystemExit, match=r"make \.venv-mace"):
+        speed_mace.main(["--quick", "--peer", str(tmp_path / "python")])
+
+
+def test_models_that_differ_are_not_timed(speed_mace):
+    rng = np.random.default_rng(0)
+    answer = {"energy": rng.normal(size=4), "forces": rng.normal(size=(6, 3))}
+
+    def outputs(shift):
+        return {
+            "energy": torch.from_numpy(answer["energy"]),
+            "forces": torch.from_numpy(answer["forces"] + shift),
+        }
+
+    speed_mace.check(outputs(0.0), answer, "float64")
+    speed_mace.check(outputs(1e-6), answer, "float32")
+    with pytest.raises(SystemExit, match="forces differ"):
+        speed_mace.check(outputs(1e-6), answer, "float64")
+    with pytest.raises(SystemExit, match="forces differ"):
+        speed_mace.check(outputs(float("nan")), answer, "float32")
+
+
+def test_ratios_are_of_the_times_of_both(speed_mace):
+    case = speed_mace.Case(16, 2, "float64", 1)
+    row = speed_mace._row(case, "energy+forces", [1.0, 2.0, 1.0], [3.0, 4.0, 3.0], "peer")
+    assert (row.value, row.reference, row.ratio) == (1e3, 3e3, 3.0)
+    assert row.floor is None
+    assert row.holds is None
+
+
+def test_the_full_run_has_both_dtypes_and_degrees(speed_mace):
+    full, quick = list(speed_mace.cases(quick=False)), list(speed_mace.cases(quick=True))
+    assert {case.dtype for case in quick} == {"float32", "float64"}
+    assert set(quick) <= set(full)
+    assert len(set(full)) == len(full)
