@@ -10,7 +10,8 @@ from .options import console
 
 def schema(
     write: Annotated[
-        bool, typer.Option("--write", help="write specs/schema.json and the tables of specs/README.md instead")
+        bool,
+        typer.Option("--write", help="write specs/schema.json and the tables of specs/README.md instead"),
     ] = False,
 ) -> None:
     """Print the JSON Schema of the language, for editors: it completes keys and marks mistakes.
