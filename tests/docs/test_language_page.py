@@ -9,9 +9,11 @@ import jsonschema
 import pytest
 from equic.compiler.language.diagnostics import Report
 from equic.compiler.language.json_schema import schema_text, spec_schema
+from equic.compiler.language.nodes import plain
 from equic.compiler.language.page_tables import table_names, with_tables
 from equic.compiler.language.presets import load_preset, preset_names
 from equic.compiler.language.source import load_source, source_from_text
+from equic.compiler.language.yaml_loader import load_yaml
 from equic.compiler.pipeline import compile_file, compile_spec
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -178,6 +180,19 @@ def test_a_spec_that_extends_another_may_leave_keys_out():
     assert problems(extending("model: {chanels: 8}"))
     assert problems(extending("system: {cutof: 6 Å}"))
     assert problems(read("name: b\nmodel: {channels: 8}"))
+
+
+@pytest.mark.parametrize(
+    "file", sorted((ROOT / "tests/diagnostics").glob("*.md")), ids=lambda file: file.stem
+)
+def test_whatever_compiles_fits_the_schema(file):
+    blocks = re.findall(r"^```(?:yaml|mended)\n(.*?)^```$", file.read_text(encoding="utf-8"), re.M | re.S)
+    for text in blocks:
+        report = Report()
+        source = source_from_text(text, report=report, directory=file.parent)
+        if source is not None and compile_spec(source, report).ok:
+            written = plain(load_yaml(text, "spec.yaml", Report()))
+            assert not problems(written), text
 
 
 SEARCHES = st.one_of(
