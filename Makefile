@@ -21,15 +21,16 @@ lint: $(VENV)/.test
 
 # The programs that ours is measured against, each in its own environment: their answers are made anew and
 # compared with those that the tests hold.
-oracles: .venv-mace
+oracles: .venv-mace/.installed
 	mkdir -p build/oracles
 	.venv-mace/bin/python -W ignore tests/oracles/mace/make_golden.py build/oracles/mace.npz \
 		--compare tests/oracles/mace/golden.npz
 
-.venv-mace: tests/oracles/mace/requirements.txt
-	test -x $@/bin/python || $(PYTHON) -m venv $@
-	$@/bin/pip install -q $$(grep '^torch==' $<)
-	$@/bin/pip install -q -r $<
+# torch first, as in the other environments: what follows then finds it there
+.venv-mace/.installed: tests/oracles/mace/requirements.txt
+	test -x .venv-mace/bin/python || $(PYTHON) -m venv .venv-mace
+	.venv-mace/bin/pip install -q $$(grep '^torch==' $<)
+	.venv-mace/bin/pip install -q -r $<
 	@touch $@
 
 $(VENV)/.torch: constraints.txt

@@ -1,6 +1,6 @@
 """Speed of our MACE against mace-torch, with the same weights, on the CPU: energy and forces, a training step.
 
-Both run in one call, in turn: ours here, mace-torch in a process of its environment (`make .venv-mace`; another
+Both run in one call, in turn: ours here, mace-torch in a process of its environment (`make oracles`; another
 with --peer), each timed in its own process, neighbours found before. Before anything is timed the answers are
 compared. Model: 2 layers, correlation 3, cutoff 5 Å, radial network 64-64-64, features C x 0e + C x 1o between
 the layers. System: acac10, ten acetylacetone molecules of 15 atoms in one batch. The peer runs as its own
@@ -62,7 +62,7 @@ class Peer:
 
     def __init__(self, python: Path) -> None:
         if not python.exists():
-            raise SystemExit(f"{python} does not exist; `make .venv-mace` makes it, --peer names another")
+            raise SystemExit(f"{python} does not exist; `make oracles` makes it, --peer names another")
         self.python = python
 
     def __enter__(self) -> "Peer":
