@@ -133,6 +133,8 @@ def _snippet(span: Span | None, label: str | None, style: str, texts: Mapping[st
 
 def _window(line: str, start: int, end: int) -> tuple[str, int, int]:
     """The part of a line to show, the columns before the carets, and the number of carets."""
+    away = max(0, start - 3 * WIDTH)  # what is further away is not shown, and need not be measured
+    line, start, end = line[away : start + 3 * WIDTH], start - away, end - away
     cells = [_cells(character) for character in line]
     line = _visible(line)
     first, last = 0, len(line)

@@ -20,18 +20,19 @@ from .context import Context
 def infer_types(graph: Graph, ctx: Context) -> Graph:
     """The same graph with types; the reasons of broken symmetries go to `ctx.reasons`."""
     types: dict[str, Type] = {}
-    nodes: list[Node] = []
-    for node in graph.nodes:
-        inputs = [types.get(name) for _, name in node.op.inputs()]
-        found: Type | None = None
-        known = [one for one in inputs if one is not None]
-        if len(known) == len(inputs) and _numbers(node, known, ctx):
-            site = Site(node.name, node.span, ctx.scope, ctx.report, ctx.reasons)
-            found = node.op.infer(known, site)
-        if found is not None:
-            types[node.name] = found
-        nodes.append(replace(node, type=found))
+    nodes = [replace(node, type=infer_node(node, types, ctx)) for node in graph.nodes]
     return replace(graph, nodes=tuple(nodes))
+
+
+def infer_node(node: Node, types: dict[str, Type], ctx: Context) -> Type | None:
+    """The type of one node from those of the values it reads; it is also put into `types`."""
+    known = [types[name] for _, name in node.op.inputs() if name in types]
+    found: Type | None = None
+    if len(known) == len(list(node.op.inputs())) and _numbers(node, known, ctx):
+        found = node.op.infer(known, Site(node.name, node.span, ctx.scope, ctx.report, ctx.reasons))
+    if found is not None:
+        types[node.name] = found
+    return found
 
 
 # The ops that read labels; `input` makes them.

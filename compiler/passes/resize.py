@@ -6,30 +6,29 @@ from dataclasses import replace
 
 from ..ir.graph import Graph, Node
 from ..ir.ops import Mlp, Product
+from ..ir.types import Type
+from ..language.diagnostics import Report
 from .context import Context
+from .infer_types import infer_node
 
 
 def resize_weights(graph: Graph, ctx: Context) -> Graph:
     """Give every network that feeds a product as many outputs as the product has path weights.
 
-    Types may be stale here: the left and right of a product are inferred afresh, without reports.
+    Types may be stale here: they are inferred afresh, without reports, in one walk from the inputs on.
     """
-    from ..language.diagnostics import Report
-    from .infer_types import infer_types
-
-    nodes = {node.name: node for node in graph.nodes}
+    quiet = replace(ctx, report=Report(), reasons={})
+    nodes: dict[str, Node] = {}
+    types: dict[str, Type] = {}
     for node in graph.nodes:
-        if not isinstance(node.op, Product):
-            continue
-        current = replace(graph, nodes=tuple(nodes[one.name] for one in graph.nodes))
-        quiet = replace(ctx, report=Report(), reasons={})
-        types = infer_types(current, quiet).types()
-        if not all(name in types for name in node.op.of):
-            continue
-        count = sum(path.out.mul for path in node.op.paths([types[name] for name in node.op.of]))
-        feeding = nodes[node.op.weights]
-        if isinstance(feeding.op, Mlp) and feeding.op.out != count:
-            nodes[feeding.name] = _resized(feeding, count)
+        nodes[node.name] = node
+        if isinstance(node.op, Product) and all(name in types for name in node.op.of):
+            count = sum(path.out.mul for path in node.op.paths([types[name] for name in node.op.of]))
+            feeding = nodes[node.op.weights]
+            if isinstance(feeding.op, Mlp) and feeding.op.out != count:
+                nodes[feeding.name] = feeding = _resized(feeding, count)
+                infer_node(feeding, types, quiet)
+        infer_node(node, types, quiet)
     return replace(graph, nodes=tuple(nodes[one.name] for one in graph.nodes))
 
 
