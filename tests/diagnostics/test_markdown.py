@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from equic.compiler.language.codes import Code
 from equic.compiler.language.diagnostics import Report
 from equic.compiler.language.render import render_concise, render_full
 from equic.compiler.language.source import source_from_text
@@ -19,6 +20,7 @@ from equic.compiler.pipeline import compile_spec
 HERE = Path(__file__).parent
 UPDATE = os.environ.get("UPDATE_GOLDEN") == "1"
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+CODE = re.compile(r"(?:error|warning|note)\[([A-Z]\d{3})\]")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 
 
@@ -120,3 +122,13 @@ def test_titles_are_unique_in_each_file():
         titles = [case.title for case in CASES if case.file == file]
         assert len(set(titles)) == len(titles)
         assert titles
+
+
+# what no text of a spec shows: overrides of the command line, a search without spaces, very large and badly
+# encoded files; tests/unit has them
+ELSEWHERE = {Code.BAD_OVERRIDE, Code.NOTHING_TO_SEARCH, Code.TOO_LARGE, Code.ENCODING}
+
+
+def test_every_code_has_a_case():
+    said = {Code(code) for case in CASES for code in CODE.findall(case.expected)}
+    assert said == set(Code) - ELSEWHERE

@@ -1,6 +1,7 @@
 """A few thousand damaged specs: each compiles to a plan that the runtime reads, or has diagnostics with places."""
 
 import importlib
+import json
 from collections import Counter
 from pathlib import Path
 
@@ -37,3 +38,12 @@ def test_seeds_are_sound_and_reach_every_level(load):
     levels = Counter(seed.name.rpartition(" level ")[2] for seed in seeds if " level " in seed.name)
     assert set(levels) == {"1", "2", "3"}
     assert len(set(levels.values())) == 1
+
+
+def test_the_benchmark_writes_its_rows(load, tmp_path, capsys):
+    file = tmp_path / "fuzz.json"
+    assert load("fuzz_specs").main(["--count", "100", "--json", str(file)]) == 0
+    rows = {row["name"]: row for row in json.loads(file.read_text(encoding="utf-8"))["rows"]}
+    assert rows["mutants"]["value"] == 100
+    assert rows["failures"] | {"value": 0, "floor": 0, "holds": True} == rows["failures"]
+    assert "failures" in capsys.readouterr().out
