@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from itertools import combinations
+import re
 
-from ..ir.ops import Add, Concat, Difference, Inner, Mlp, Poisson, Scale, Slice
+from ..ir.ops import Add, Concat, Distances, Inner, Mlp, Poisson, Reduce, Scale, Slice
 from .blocks import KineticBlock, MlpBlock, PairsBlock, StateModel
 from .builder import Builder
 from .codes import Code
@@ -30,6 +30,8 @@ def elaborate_state(model: StateModel, where: ModelSource, spec: Spec, report: R
     """
     assert isinstance(spec.system, PhaseSpaceSystem)
     graph = Builder()
+    if not _names_are_free(where, spec, report) or not _terms_are_single(model, where, report):
+        return graph
     top = where.anchor
     dims = coordinate_dims(spec.system)
     size = sum(dim for _, dim in dims)
@@ -53,11 +55,11 @@ def elaborate_state(model: StateModel, where: ModelSource, spec: Spec, report: R
             case KineticBlock():
                 terms.extend(_kinetic(graph, k, momenta, spec, where, report))
             case PairsBlock():
-                terms.extend(_pairs(graph, block, k, parts["coordinates"], where, report))
+                terms.extend(_pairs(graph, block, k, spec.system, where, report))
     if not flow and any(not isinstance(block, MlpBlock) for block in model.blocks):
         k = next(k for k, block in enumerate(model.blocks) if not isinstance(block, MlpBlock))
         report.error(
-            Code.CONFLICTING_KEYS,
+            Code.TERM_WITHOUT_ENERGY,
             where.span(k),
             f"`{model.blocks[k].kind}` is a term of an energy, but no target is the flow of one",
             help="write `targets: {derivatives: {flow_of: hamiltonian}}`",
@@ -71,6 +73,40 @@ def elaborate_state(model: StateModel, where: ModelSource, spec: Spec, report: R
     if flow and terms:
         graph.add("derivatives", Poisson(of=(name, "state")), top)
     return graph
+
+
+_TAKEN = re.compile(r"state|hamiltonian|derivatives|distances|pair_energ(y|ies)|term\d+")
+
+
+def _names_are_free(where: ModelSource, spec: Spec, report: Report) -> bool:
+    """Coordinates become values of the graph, beside those of the model."""
+    assert isinstance(spec.system, PhaseSpaceSystem)
+    taken = [name for name in spec.system.coordinates if _TAKEN.fullmatch(name)]
+    for name in taken:
+        report.error(
+            Code.NAME_TAKEN,
+            where.source.span(("system", "coordinates", name), key=True),
+            f"a coordinate cannot be called `{name}`: a value of the model is",
+            help=f"give it another name, such as `q_{name}`",
+        )
+    return not taken
+
+
+def _terms_are_single(model: StateModel, where: ModelSource, report: Report) -> bool:
+    """Two networks may add up; the same kinetic energy twice, or two pair potentials, are a slip."""
+    fine = True
+    for kind in ("kinetic", "pairs"):
+        found = [k for k, block in enumerate(model.blocks) if block.kind == kind]
+        if len(found) > 1:
+            report.error(
+                Code.TERM_TWICE,
+                where.span(found[1]),
+                f"the term `{kind}` stands twice, and would count twice",
+                help="keep one of them",
+                related=((where.span(found[0]), "the first one"),),
+            )
+            fine = False
+    return fine
 
 
 def _mlp(
@@ -93,7 +129,7 @@ def _kinetic(
     masses = hamiltonian.masses if hamiltonian is not None else None
     if masses is None:
         report.error(
-            Code.BAD_MASSES,
+            Code.MASSES_MISSING,
             where.span(k),
             "a kinetic energy needs the masses",
             help=f"write `constraints: {{hamiltonian: {{masses: {[1] * len(momenta)}}}}}`",
@@ -107,22 +143,30 @@ def _kinetic(
 
 
 def _pairs(
-    graph: Builder, block: PairsBlock, k: int, names: tuple[str, ...], where: ModelSource, report: Report
+    graph: Builder, block: PairsBlock, k: int, system: PhaseSpaceSystem, where: ModelSource, report: Report
 ) -> list[str]:
-    if len(names) != 2:
+    """One network for all pairs, so that bodies of equal mass cannot be told apart."""
+    names = tuple(system.coordinates)
+    if len(names) < 2:
         report.error(
-            Code.BAD_COORDINATES,
+            Code.TOO_FEW_BODIES,
             where.span(k),
-            f"`pairs` works for two bodies in this version, but the system has {len(names)} coordinates",
-            help="declare two coordinates, or use the `hnn` architecture",
+            "`pairs` needs at least two bodies, but the system has one coordinate",
+            help="declare a coordinate for each body, or use the `hnn` architecture",
         )
         return []
-    terms = []
-    for a, b in combinations(names, 2):
-        apart = graph.add(f"{a}-{b}", Difference(of=(a, b)), where.span(k))
-        square = graph.add(f"|{a}-{b}|2", Inner(of=(apart, apart)), where.span(k))
-        op = Mlp(
-            of=square, widths=block.hidden, out=1, activation=block.activation, bias=True, init="orthogonal"
+    reps = system.coordinates
+    other = next((name for name in names if reps[name] != reps[names[0]]), None)
+    if other is not None:
+        report.error(
+            Code.COORDINATES_DO_NOT_PAIR,
+            where.source.span(("system", "coordinates", other)),
+            f"`pairs` measures distances between bodies, but `{names[0]}` is `{reps[names[0]]}` and "
+            f"`{other}` is `{reps[other]}`",
+            help="give every body the same representation, or use the `hnn` architecture",
         )
-        terms.append(graph.add(f"{a}-{b}.energy", op, where.span(k)))
-    return terms
+        return []
+    apart = graph.add("distances", Distances(of=names), where.span(k))
+    op = Mlp(of=apart, widths=block.hidden, out=1, activation=block.activation, bias=True, init="orthogonal")
+    each = graph.add("pair_energies", op, where.span(k))
+    return [graph.add("pair_energy", Reduce(of=each, to="state"), where.span(k))]

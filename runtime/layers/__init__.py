@@ -7,6 +7,7 @@ from collections.abc import Callable
 from .act import act
 from .algebra import Add, Concat, Difference, Inner, Scale, Slice
 from .base import Layer, Params
+from .bodies import Distances
 from .derivatives import Grad, Poisson
 from .geometry import Length, Radial, Relative, SphericalHarmonics
 from .indexing import Gather, reduce
@@ -37,6 +38,7 @@ LAYERS: dict[str, Callable[[Params], Layer]] = {
     "slice": Slice,
     "difference": Difference,
     "inner": Inner,
+    "distances": Distances,
     "scale": Scale,
     "poisson": Poisson,
 }

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..errors import ArtifactError
 from .base import Layer, Params
+from .bodies import SumPairs
 
 
 class Gather(Layer):
@@ -74,11 +75,13 @@ class SumSystem(Layer):
 
 
 def reduce(params: Params) -> Layer:
-    """The `reduce` step: edges to nodes (sum or average), or nodes to systems (sum)."""
+    """The `reduce` step: edges to nodes (sum or average), nodes to systems, pairs to states."""
     match params["from"], params["to"], params["norm"]:
         case "edge", "node", "sum" | "average" as norm:
             return SumEdges(average=norm == "average")
         case "node", "system", "sum":
             return SumSystem()
+        case "pair", "state", "sum":
+            return SumPairs()
         case source, to, norm:
             raise ArtifactError(f"reduce from {source} to {to} by {norm} is not known")

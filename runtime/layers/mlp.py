@@ -47,7 +47,7 @@ class Mlp(Layer):
             scale = 1.0 if self.orthogonal else 1.0 / math.sqrt(weight.shape[0])
             scale *= self.factor if i else 1.0
             matrix = weight if scale == 1.0 else weight * scale
-            x = x @ matrix if self.biases is None else torch.addmm(self.biases[i], x, matrix)
+            x = x @ matrix if self.biases is None else nn.functional.linear(x, matrix.t(), self.biases[i])
             if i < last:
                 x = self.act(x)
         return x

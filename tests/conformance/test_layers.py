@@ -108,6 +108,7 @@ EXAMPLES = {
     "concat": ("concat", {}, [(5, "2x1o"), (5, "1x2e+3x0e")], "2x1o+1x2e+3x0e"),
     "slice": ("slice", {"start": 4, "stop": 13}, [(5, MIXED)], "3x1o"),
     "inner": ("inner", {"in": MIXED}, [(5, MIXED), (5, MIXED)], "13x0e"),
+    "distances": ("distances", {}, [(5, "1x1o"), (5, "1x1o"), (5, "1x1o")], "1x0e"),
     "poisson": ("poisson", {"dim": 6}, [(5, "1x1o+1x1o")], "1x1o+1x1o"),
     "grad": (
         "grad",

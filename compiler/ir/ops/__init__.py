@@ -6,6 +6,7 @@ from pydantic import Field
 
 from .algebra import Add, Concat, Difference, Gather, Inner, Reduce, Scale, ShiftScale, Slice
 from .base import Dial, Op, Scope, Site
+from .bodies import Distances
 from .linear import Linear
 from .mlp import Act, Grad, Mlp, Poisson
 from .product import Power, Product
@@ -30,6 +31,7 @@ OPS: tuple[type[Op], ...] = (
     Concat,
     Difference,
     Inner,
+    Distances,
     Scale,
     ShiftScale,
     Poisson,
@@ -55,6 +57,7 @@ AnyOp = Annotated[
     | Concat
     | Difference
     | Inner
+    | Distances
     | Scale
     | ShiftScale
     | Poisson
