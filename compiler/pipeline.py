@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from .choices import check_choices
 from .ir.graph import Graph, validate_graph
 from .language.diagnostics import Report
 from .language.elaborate import elaborate
@@ -74,6 +75,7 @@ def compile_spec(source: Source, report: Report | None = None, *, debug: bool = 
     if report.has_errors:
         return stop(spec, model, graph, context)
     plan = lower(graph, context, cites=model.cites, architecture=model.preset)
+    check_choices(source, spaces, report, lambda changed: compile_spec(changed).report)
     return stop(spec, model, graph, context, plan)
 
 

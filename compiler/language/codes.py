@@ -138,6 +138,7 @@ class Code(StrEnum):
     LOG_FROM_ZERO = "R609"
     BAD_DEFAULT = "R610"
     BAD_STEP = "R611"
+    UNSOUND_CHOICE = "R612"
 
 
 @dataclass(frozen=True, slots=True)

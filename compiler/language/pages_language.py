@@ -243,4 +243,11 @@ PAGES: dict[Code, Page] = {
         "train: {batch: {search: {low: 1, high: 8, step: 16}}}",
         "Write a smaller step, or remove it.",
     ),
+    Code.UNSOUND_CHOICE: Page(
+        "a search may try a value that does not compile",
+        "Every choice, and both ends of every range, are compiled beside the defaults of the other searches. This one "
+        "gives an error, and so would its trial.",
+        "train: {batch: {search: {low: 0, high: 8}}}",
+        "Leave the value out or narrow the range; the rest of the message says what is wrong with it.",
+    ),
 }
