@@ -18,6 +18,7 @@ _CURES = {
     ): "use an odd function (`tanh`), `form: gate` or `form: norm`, or write `{group}: free`",
     ("act", ""): "use `form: gate` or `form: norm`, which act on lengths, or write `{group}: free`",
     ("", "translation"): "subtract positions first (`difference`, `relative`), or write `{group}: free`",
+    ("", "permutation"): "give these bodies one mass and one network for all pairs, or write `mode: free`",
     ("mlp", ""): "feed it invariants (lengths, inner products), or write `{group}: free`",
 }
 _CURE = "use an op that keeps it, or write `{group}: free`"
@@ -66,6 +67,8 @@ def _report(graph: Graph, ctx: Context, factor: str, op: str, path: tuple[str, .
     kind = node.op.kind  # type: ignore[attr-defined]
     cure = next((_CURES[key] for key in ((kind, factor), ("", factor), (kind, "")) if key in _CURES), _CURE)
     cure = cure.format(group=group)
+    if not path:  # implied by the system: it cannot be freed
+        cure = cure.partition(", or write")[0]
     related = (
         ((ctx.source.span(path), f"{group} is declared {mode_name(ctx.mode(factor)[0])} here"),)
         if path

@@ -29,12 +29,18 @@ def infer_node(node: Node, types: dict[str, Type], ctx: Context) -> Type | None:
     known = [types[name] for _, name in node.op.inputs() if name in types]
     found: Type | None = None
     if len(known) == len(list(node.op.inputs())) and _numbers(node, known, ctx):
-        found = node.op.infer(known, Site(node.name, node.span, ctx.scope, ctx.report, ctx.reasons))
+        site = Site(node.name, node.span, ctx.scope, ctx.report, ctx.reasons)
+        found = node.op.infer(known, site)
+        if found is not None and found.affine and node.op.kind in _FROM_THE_ORIGIN:  # type: ignore[attr-defined]
+            reason = "it computes with absolute positions, not with differences"
+            found = found.with_(affine=False, holds=site.broken(found.holds, ("translation",), reason))
     if found is not None:
         types[node.name] = found
     return found
 
 
+# The ops whose result does not move with the system where their input does.
+_FROM_THE_ORIGIN = frozenset({"linear", "act", "product", "power"})
 # The ops that read labels; `input` makes them.
 _LABELS = {("embed", "of"), ("linear", "species"), ("power", "species"), ("shift_scale", "species")}
 
