@@ -17,7 +17,7 @@ PLAN_VERSION = 1
 
 _SYSTEM_KEYS = {
     "atoms": {"species", "cutoff", "periodic_stress"},
-    "phase_space": {"coordinates", "dim", "integrator", "separable", "structure", "masses"},
+    "phase_space": {"coordinates", "dim", "integrator", "separable", "structure", "masses", "swap"},
 }
 _TRAIN_KEYS = {
     "epochs",

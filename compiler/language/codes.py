@@ -91,6 +91,7 @@ class Code(StrEnum):
     GRADIENT_OF_FIELD = "T222"
     LABELS_NOT_NUMBERS = "T223"
     TWO_MODES = "T224"
+    BAD_SWAP = "T225"
 
     # U: units
     UNIT_MISMATCH = "U301"

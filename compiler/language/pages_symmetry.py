@@ -3,6 +3,13 @@
 from .codes import Code, Page
 
 PAGES: dict[Code, Page] = {
+    Code.BAD_SWAP: Page(
+        "a permutation that names no bodies that are alike",
+        "`permutation` says which coordinates may be swapped: existing ones, of one representation, each named once. "
+        "Other groups act on all coordinates and have no `swap`.",
+        "symmetry: {permutation: {swap: [q, p]}}",
+        "Name the coordinates that are alike: `permutation: {swap: [q1, q2]}`.",
+    ),
     Code.FACTOR_TWICE: Page(
         "a factor of the group is declared twice",
         "O(3) is SO(3) times inversion, so declaring it and one of its factors says two things of that factor.",

@@ -147,7 +147,16 @@ class HardWithin(Block):
     hard: Within = Field(description="how exactly the symmetry must hold")
 
 
+class Permutation(Block):
+    """Bodies that are alike: swapping any of them changes nothing."""
+
+    swap: tuple[str, ...] = Field(min_length=2, description="names of the coordinates that are alike")
+    mode: Literal["hard", "free"] = Field(default="hard", description="how strictly this is held")
+
+
 def _mode_tag(value: object) -> str:
+    if isinstance(value, Permutation) or (isinstance(value, dict) and "swap" in value):
+        return "@swap"
     if isinstance(value, (Relaxed, HardWithin)):
         return "@relaxed" if isinstance(value, Relaxed) else "@hard"
     if isinstance(value, dict):
@@ -158,12 +167,13 @@ def _mode_tag(value: object) -> str:
 Mode = Annotated[
     Annotated[Literal["hard", "free"], Tag("@name")]
     | Annotated[Relaxed, Tag("@relaxed")]
-    | Annotated[HardWithin, Tag("@hard")],
+    | Annotated[HardWithin, Tag("@hard")]
+    | Annotated[Permutation, Tag("@swap")],
     Discriminator(_mode_tag),
 ]
 
 LATER_MODES = ("soft", "tolerance", "augmented", "averaged")
-GROUPS = {"atoms": ("O(3)", "SO(3)", "inversion"), "phase_space": ("SO(2)", "translation")}
+GROUPS = {"atoms": ("O(3)", "SO(3)", "inversion"), "phase_space": ("SO(2)", "translation", "permutation")}
 
 
 # --- constraints and targets -------------------------------------------------------------------------

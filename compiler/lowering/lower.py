@@ -9,7 +9,16 @@ from typing import Any
 
 from ..ir.graph import Graph, graph_hash
 from ..ir.types import Type
-from ..language.schema import LOSS_WEIGHTS, AtomsSystem, DataSet, HardWithin, LossTerm, Relaxed, Spec
+from ..language.schema import (
+    LOSS_WEIGHTS,
+    AtomsSystem,
+    DataSet,
+    HardWithin,
+    LossTerm,
+    Permutation,
+    Relaxed,
+    Spec,
+)
 from ..passes.check_dynamics import conserved_quantities, is_separable
 from ..passes.context import Context
 from ..symmetry.units import Unit, conversion_factor
@@ -82,6 +91,7 @@ def _system(graph: Graph, ctx: Context) -> dict[str, Any]:
         stress = any(target.wrt == "strain" for target in ctx.spec.targets.values())
         return {"species": list(system.species), "cutoff": system.cutoff, "periodic_stress": stress}
     hamiltonian = ctx.spec.constraints.hamiltonian
+    swap = ctx.spec.symmetry.get("permutation")
     dims = dict(ctx.scope.coordinates)
     return {
         "coordinates": [{"name": n, "rep": rep, "dim": dims[n]} for n, rep in system.coordinates.items()],
@@ -90,6 +100,7 @@ def _system(graph: Graph, ctx: Context) -> dict[str, Any]:
         "separable": is_separable(graph),
         "structure": "hamiltonian" if hamiltonian else "free",
         "masses": list(hamiltonian.masses) if hamiltonian and hamiltonian.masses else None,
+        "swap": list(swap.swap) if isinstance(swap, Permutation) else None,
     }
 
 

@@ -6,7 +6,7 @@ import difflib
 
 from ..language.codes import Code
 from ..language.diagnostics import Report
-from ..language.schema import GROUPS, AtomsSystem, DataSet, Relaxed, Spec
+from ..language.schema import GROUPS, AtomsSystem, DataSet, Permutation, Relaxed, Spec
 from ..language.source import Source
 from ..symmetry.units import Unit
 from .context import factors_of
@@ -77,6 +77,8 @@ def _check_groups(spec: Spec, source: Source, report: Report) -> None:
             )
     if kind == "phase_space" and "SO(2)" in spec.symmetry:
         _check_planar(spec, source, report)
+    if kind == "phase_space":
+        _check_swap(spec, source, report)
 
 
 def _check_planar(spec: Spec, source: Source, report: Report) -> None:
@@ -89,6 +91,47 @@ def _check_planar(spec: Spec, source: Source, report: Report) -> None:
                 f"SO(2) is declared, but `{name}: {rep}` does not say how it rotates",
                 help="write irreps of SO(2): `1x1` for a vector in the plane, `1x0` for a scalar",
                 related=((source.span(("symmetry", "SO(2)"), key=True), "declared here"),),
+            )
+
+
+def _check_swap(spec: Spec, source: Source, report: Report) -> None:
+    """A permutation names coordinates that exist and are alike; no other group has a `swap`."""
+    assert not isinstance(spec.system, AtomsSystem)
+    for group, mode in spec.symmetry.items():
+        path = ("symmetry", group)
+        if isinstance(mode, Permutation) is not (group == "permutation"):
+            names = ", ".join(list(spec.system.coordinates)[:2])
+            report.error(
+                Code.BAD_SWAP,
+                source.span(path),
+                "`permutation` must name the coordinates that are alike"
+                if group == "permutation"
+                else f"`swap` belongs to `permutation`, not to `{group}`",
+                help=f"write `permutation: {{swap: [{names}]}}`",
+            )
+    declared = spec.symmetry.get("permutation")
+    if not isinstance(declared, Permutation):
+        return
+    first = spec.system.coordinates.get(declared.swap[0])
+    for k, name in enumerate(declared.swap):
+        place = source.span(("symmetry", "permutation", "swap", k))
+        known = spec.system.coordinates
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            report.error(
+                Code.BAD_SWAP,
+                place,
+                f"there is no coordinate `{name}`",
+                help=f"did you mean `{close[0]}`?" if close else f"coordinates: {', '.join(known)}",
+            )
+        elif name in declared.swap[:k]:
+            report.error(Code.BAD_SWAP, place, f"`{name}` is named twice", help="name every coordinate once")
+        elif first is not None and known[name] != first:
+            report.error(
+                Code.BAD_SWAP,
+                place,
+                f"`{declared.swap[0]}` is `{first}`, and `{name}` is `{known[name]}`: they are not alike",
+                help="swap coordinates of one representation",
             )
 
 

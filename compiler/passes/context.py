@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from ..ir.ops.base import Dial, Scope
 from ..language.diagnostics import Report
 from ..language.elaborate_state import coordinate_dims
-from ..language.schema import AtomsSystem, HardWithin, Mode, Relaxed, Spec
+from ..language.schema import AtomsSystem, HardWithin, Mode, Permutation, Relaxed, Spec
 from ..language.source import Source
 
 
@@ -27,7 +27,8 @@ class Context:
             return "hard", ()
         for group in (factor, "O(3)"):
             if group in self.spec.symmetry and factor in factors_of(group):
-                return self.spec.symmetry[group], ("symmetry", group)
+                found = self.spec.symmetry[group]
+                return (found.mode if isinstance(found, Permutation) else found), ("symmetry", group)
         return "free", ()
 
     def dials(self) -> tuple[Dial, ...]:
@@ -65,7 +66,7 @@ def mode_name(mode: Mode) -> str:
         return f"relaxed: {mode.relaxed:g}"
     if isinstance(mode, HardWithin):
         return f"hard within {mode.hard.within:g}"
-    return mode
+    return mode.mode if isinstance(mode, Permutation) else mode
 
 
 def scope_of(spec: Spec) -> Scope:

@@ -103,20 +103,13 @@ def shared_shift(coordinates: Sequence[Coordinate], rng: np.random.Generator, st
     return shift
 
 
-def swap_matrix(coordinates: Sequence[Coordinate]) -> Array | None:
-    """Blocks that are alike (same representation and mass) in a cycle, or None where no two are."""
-    kinds: dict[tuple[str, float], list[Coordinate]] = {}
-    for item in coordinates:
-        kinds.setdefault((str(item.rep), item.mass), []).append(item)
-    alike = [items for items in kinds.values() if len(items) > 1]
-    if not alike:
-        return None
+def swap_matrix(coordinates: Sequence[Coordinate], names: Sequence[str]) -> Array:
+    """The coordinates of these names, declared alike, in a cycle: [d, d]."""
+    alike = [item for item in coordinates if item.name in names]
     matrix = np.eye(sum(item.rep.dim for item in coordinates))
-    for items in alike:
-        order = np.roll(np.arange(len(items)), 1)
-        for item, other in zip(items, order, strict=True):
-            matrix[item.slice] = 0.0
-            matrix[item.slice, items[other].slice] = np.eye(item.rep.dim)
+    for item, other in zip(alike, np.roll(np.arange(len(alike)), 1), strict=True):
+        matrix[item.slice] = 0.0
+        matrix[item.slice, alike[other].slice] = np.eye(item.rep.dim)
     return matrix
 
 
@@ -144,12 +137,13 @@ def symmetry_items(subject: Subject, states: Array, rng: np.random.Generator, el
             backs = [np.asarray for _ in shifts]  # a shift of the states leaves their derivatives alone
             how = "under random shifts of the coordinates"
         elif claim.factor == "permutation":
-            swap = swap_matrix(coordinates)
-            if swap is None:
-                items.append(not_applicable(name, subject.dtype, "no two coordinates are alike"))
+            names = subject.plan.system["swap"]
+            if not names:
+                items.append(not_applicable(name, subject.dtype, "the plan names no coordinates to swap"))
                 continue
+            swap = swap_matrix(coordinates, names)
             actions, backs = [on_both(swap)], [on_both(swap.T)]
-            how = "under an exchange of coordinates that are alike"
+            how = f"under an exchange of {', '.join(names)}"
         else:
             items.append(not_applicable(name, subject.dtype, f"nothing is known of how {claim.factor} acts"))
             continue

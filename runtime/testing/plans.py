@@ -253,6 +253,7 @@ def pairwise_plan(hidden: Sequence[int] = (32, 32), masses: Sequence[float] = (1
     plan = _phase_space_plan("pairwise example", "pairwise_energy", p, 8, True, "dz", "hamiltonian").to_json()
     plan["system"]["coordinates"] = [{"name": name, "rep": "1x1", "dim": 2} for name in ("q1", "q2")]
     plan["system"]["masses"] = list(masses)
+    plan["system"]["swap"] = ["q1", "q2"]
     plan["outputs"]["derivatives"]["rep"] = _FOUR_PLANE_VECTORS
     plan["claims"] = [_claim(factor, "hard") for factor in ("SO(2)", "translation", "permutation")]
     plan["conserved"] += [
@@ -277,6 +278,7 @@ def _phase_space_plan(
             "separable": separable,
             "structure": structure,
             "masses": None,
+            "swap": None,
         },
         steps=program.steps,
         outputs={"derivatives": {"step": step, "index": "system", "rep": str(dim), "unit": "1"}},

@@ -19,7 +19,7 @@ from equic.compiler.pipeline import parse_spec
 
 FILES = sorted(Path(__file__).parent.glob("*.md"))
 BLOCK = re.compile(r"```(\w+)\n(.*?)```", re.S)
-REWRITES = ("relax_symmetry", "infer_types", "prune_dead_irreps")
+REWRITES = ("relax_symmetry", "infer_types", "prove_permutation", "prune_dead_irreps")
 
 
 def render(graph: Graph) -> str:
