@@ -136,9 +136,9 @@ def _read_frames(file: Path) -> Any:
 
         with np.load(file, allow_pickle=False) as arrays:
             return arrays["z"]
-    import ase.io
+    from equic.runtime.data.structures import structures_of
 
-    return ase.io.read(file, index=":")
+    return structures_of(file)
 
 
 def _own_frames(path: Path, count: int = 6) -> list[Any] | None:

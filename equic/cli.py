@@ -206,12 +206,14 @@ def predict(
     """
     import ase.io
 
+    from equic.runtime.data.structures import structures_of
     from equic.runtime.predict import annotate
 
     from . import api
 
-    frames = ase.io.read(data, index=":")
-    results = api.load(file, device=device).predict(frames, batch=batch)
+    model = api.load(file, device=device)
+    frames = structures_of(data)
+    results = model.predict(frames, batch=batch)
     ase.io.write(
         out, [annotate(atoms, one) for atoms, one in zip(frames, results, strict=True)], format="extxyz"
     )
@@ -236,16 +238,16 @@ def md(
 
     Example: [bold]equic md model.pt2 start.xyz --steps 2000[/bold]
     """
-    import ase.io
-
+    from equic.runtime.data.structures import structures_of
     from equic.runtime.dynamics import run_md
 
     from . import api
 
-    atoms = ase.io.read(start, index=0)
+    calculator = api.load(file, device=device).calculator()
+    atoms = structures_of(start, most=1)[0]
     result = run_md(
         atoms,
-        api.load(file, device=device).calculator(),
+        calculator,
         ensemble=ensemble,
         temperature=temperature,
         timestep_fs=timestep,

@@ -23,4 +23,5 @@ def existing_file(path: str | Path) -> Path:
     if not path.parent.is_dir():
         raise DataError(f"{path} does not exist", help=f"nor does its folder {path.parent}")
     beside = [item.name for item in path.parent.iterdir() if item.suffix == path.suffix]
-    raise DataError(f"{path} does not exist", help=did_you_mean(path.name, beside, "beside it lie"))
+    help = did_you_mean(path.name, beside, "beside it lie") if beside else None
+    raise DataError(f"{path} does not exist", help=help)

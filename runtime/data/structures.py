@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from equic.runtime.errors import DataError
+
+from .paths import existing_file
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -36,3 +39,16 @@ def read_structures(path: Path) -> Iterator[Atoms]:
             ) from error
         yield atoms
         number += 1
+
+
+def structures_of(path: str | Path, most: int | None = None) -> list[Atoms]:
+    """The structures of a file (the first `most` of them), which must exist and hold at least one.
+
+    Raises:
+        DataError: no such file, an empty one, or one that cannot be read.
+    """
+    file = existing_file(Path(path))
+    found = list(islice(read_structures(file), most))
+    if not found:
+        raise DataError(f"{file} holds no structures")
+    return found
