@@ -1,5 +1,6 @@
 """README's blocks run: the shell commands, the Python, and the error message it shows."""
 
+import json
 import os
 import re
 import runpy
@@ -97,6 +98,14 @@ def test_the_two_commands_exist():
     for line in blocks("sh")[0].splitlines():
         name = line.split()[1]
         assert re.search(rf"(?m)^{name}:", targets), name
+
+
+def test_the_figures_are_those_of_the_benchmark():
+    rows = json.loads((ROOT / "benchmarks/results/speed_mace.json").read_text(encoding="utf-8"))["rows"]
+    text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    for start, words in (("energy+forces", "energy and forces are"), ("training step", "training steps")):
+        ratios = [row["ratio"] for row in rows if row["name"].startswith(start)]
+        assert f"{words} {min(ratios):.1f} to {max(ratios):.1f} times" in text
 
 
 def test_links_lead_somewhere():
