@@ -20,6 +20,7 @@ from ..ir.ops import (
     ShiftScale,
     Sph,
 )
+from ..ir.ops.base import MAX_SIZE
 from ..ir.ops.product import product_paths
 from ..symmetry.irreps import Block as IrrepsBlock
 from ..symmetry.irreps import Irrep, Irreps, harmonics
@@ -103,8 +104,13 @@ def _message_passing(
     count = sum(path.out.mul for path in product_paths(irreps, harmonics(model.features.harmonics), wanted))
     weights = graph.add(
         f"{prefix}.weights",
-        # none: the product says below which irreps it cannot reach
-        Mlp(of=basis, widths=block.message.radial, out=max(count, 1), activation=block.message.activation),
+        # none or too many: the product says so below
+        Mlp(
+            of=basis,
+            widths=block.message.radial,
+            out=min(max(count, 1), MAX_SIZE),
+            activation=block.message.activation,
+        ),
         message,
     )
     product = Product(of=(sources, "harmonics"), weights=weights, irreps=wanted)

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from ...language.diagnostics import Report
     from ...language.spans import Span
 
-MAX_HARMONICS, MAX_ORDER = 8, 4
+MAX_HARMONICS, MAX_ORDER, MAX_SIZE = 8, 4, 1_000_000
 # What a level-3 graph may ask for; beyond it, tables would not fit into memory.
-Size = Annotated[int, Field(ge=1, le=1_000_000, strict=True)]
+Size = Annotated[int, Field(ge=1, le=MAX_SIZE, strict=True)]
 Degree = Annotated[int, Field(ge=0, le=MAX_HARMONICS, strict=True)]
 Order = Annotated[int, Field(ge=1, le=MAX_ORDER, strict=True)]
 Ref = Annotated[str, WithJsonSchema({"type": "string", "description": "the name of a value"})]
