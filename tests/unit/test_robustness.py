@@ -46,6 +46,10 @@ CASES = {
         {Code.OUT_OF_RANGE},
     ),
     "too many layers": (ATOMS + "model: {architecture: mace, layers: 1000000}", {Code.OUT_OF_RANGE}),
+    "weights beyond memory": (
+        ATOMS + "model: {architecture: mace, channels: 1000000}",
+        {Code.IRREPS_TOO_LARGE},
+    ),
     "channels that are no number": (ATOMS + "model: {architecture: mace, channels: .nan}", {Code.WRONG_TYPE}),
     "an architecture that is a mapping": (ATOMS + "model: {architecture: {a: 1}}", {Code.UNKNOWN_ARCHITECTURE}),
     "irreps with thousands of digits": (

@@ -13,6 +13,7 @@ from ..types import Categories, Type
 from .base import (
     MAX_HARMONICS,
     MAX_ORDER,
+    MAX_SIZE,
     Dial,
     IrrepsField,
     Op,
@@ -111,6 +112,13 @@ class Product(Op):
             )
             return None
         count = sum(path.out.mul for path in paths)
+        if count > MAX_SIZE:
+            site.error(
+                Code.IRREPS_TOO_LARGE,
+                f"the product has {count:,} path weights on every edge, above {MAX_SIZE:,}",
+                help="ask for fewer channels, or lower degrees",
+            )
+            return None
         if weights.dim != count:
             site.error(
                 Code.PATH_WEIGHTS,
