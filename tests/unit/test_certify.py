@@ -241,7 +241,9 @@ def test_rotations_of_phase_space_follow_each_frequency() -> None:
     quarter = rotation_matrix(coordinates, np.pi / 2)
     np.testing.assert_allclose(quarter @ [1, 0, 0, 2], [0, 1, -2, 0], atol=1e-15)
     state = np.arange(8.0)
-    np.testing.assert_allclose(on_both(swap_matrix(coordinates, ["q1", "q2"]))(state), [2, 3, 0, 1, 6, 7, 4, 5])
+    np.testing.assert_allclose(
+        on_both(swap_matrix(coordinates, ["q1", "q2"]))(state), [2, 3, 0, 1, 6, 7, 4, 5]
+    )
     system = {**plan.system, "coordinates": [{"name": "a", "rep": "1x2+1x0", "dim": 3}], "masses": None}
     twice = rotation_matrix(coordinates_of(replace(plan, system=system)), np.pi / 4)
     np.testing.assert_allclose(twice @ [1, 0, 5], [0, 1, 5], atol=1e-15)

@@ -7,35 +7,16 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 from ase.calculators.singlepoint import SinglePointCalculator
-from ase.io import write
 from equic.runtime.data import (
     read_frames,
 )
 from equic.runtime.data.words import did_you_mean
 from equic.runtime.errors import DataError
-from equic.runtime.plan import Plan
 from equic.runtime.testing.data import displaced_molecules
-from equic.runtime.testing.plans import mace_plan
 
 ENERGY = {"energy": {"key": "energy", "factor": 1.0}}
 FORCES = {"forces": {"key": "forces", "factor": 1.0}}
 STRESS = {"stress": {"key": "stress", "factor": 1.0}}
-
-
-@pytest.fixture
-def plan() -> Plan:
-    return mace_plan(species=("H", "C", "O"), cutoff=3.0)
-
-
-@pytest.fixture
-def saved(tmp_path):
-    """Write structures to a file of this name, and give its path."""
-
-    def save(name: str, frames: list[Atoms]) -> str:
-        write(tmp_path / name, frames, format="extxyz")
-        return str(tmp_path / name)
-
-    return save
 
 
 class TestReading:

@@ -7,34 +7,16 @@ import pytest
 from ase import Atoms
 from ase.build import molecule
 from ase.calculators.singlepoint import SinglePointCalculator
-from ase.io import write
 from equic.runtime.data import (
     compute_statistics,
     load_sets,
 )
 from equic.runtime.errors import DataError
-from equic.runtime.plan import Plan
 from equic.runtime.testing.data import displaced_molecules, with_data
-from equic.runtime.testing.plans import hnn_plan, mace_plan
+from equic.runtime.testing.plans import hnn_plan
 
 ENERGY = {"energy": {"key": "energy", "factor": 1.0}}
 FORCES = {"forces": {"key": "forces", "factor": 1.0}}
-
-
-@pytest.fixture
-def plan() -> Plan:
-    return mace_plan(species=("H", "C", "O"), cutoff=3.0)
-
-
-@pytest.fixture
-def saved(tmp_path):
-    """Write structures to a file of this name, and give its path."""
-
-    def save(name: str, frames: list[Atoms]) -> str:
-        write(tmp_path / name, frames, format="extxyz")
-        return str(tmp_path / name)
-
-    return save
 
 
 class TestSets:
