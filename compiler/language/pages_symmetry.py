@@ -7,7 +7,9 @@ PAGES: dict[Code, Page] = {
         "a permutation that names no bodies that are alike",
         "`permutation` says which coordinates may be swapped: existing ones, of one representation, each named once. "
         "Other groups act on all coordinates and have no `swap`.",
-        "symmetry: {permutation: {swap: [q, p]}}",
+        "system: {kind: phase_space, coordinates: {q1: 1x1, q2: 1x1}}\n"
+        "symmetry: {permutation: {swap: [q1, p1]}}\n"
+        "model: {architecture: hnn}",
         "Name the coordinates that are alike: `permutation: {swap: [q1, q2]}`.",
     ),
     Code.FACTOR_TWICE: Page(
