@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -25,10 +24,6 @@ from .options import (
     complaints,
     console,
 )
-
-# Threads that spin while they wait for each other made training 30 times slower beside one other busy process;
-# asleep they cost a few percent. Read when torch loads its OpenMP, so it is set before.
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 app = typer.Typer(
     help="From a YAML spec to a symmetry- and physics-constrained torch model.",

@@ -8,6 +8,7 @@ Every step is a command that you can run by itself; the script prints each befor
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 import subprocess
 import sys
@@ -39,12 +40,15 @@ def main() -> None:
     number = 1 + max((int(one.name) for one in root.glob("*") if one.name.isdigit()), default=0)
     out = root / str(number)
     out.mkdir(parents=True)
+    # Models of this size gain nothing from a second thread, and beside another busy process two threads wait
+    # for each other: a training of 13 s took over a minute.
+    environment = {"OMP_NUM_THREADS": "1", **os.environ}
     began = time.monotonic()
     for name, template in STEPS:
         command = template.format(here=HERE, out=out)
         print(f"\n── {name} {'─' * (76 - len(name))}\n$ {command}", flush=True)
         arguments = shlex.split(command)
-        done = subprocess.run([sys.executable, "-m", *arguments], check=False)
+        done = subprocess.run([sys.executable, "-m", *arguments], env=environment, check=False)
         if done.returncode:
             sys.exit(f"`{command}` ended with {done.returncode}")
     minutes = (time.monotonic() - began) / 60
