@@ -110,16 +110,15 @@ class Site:
 class Op(BaseModel):
     """A node of the layer graph.
 
-    Subclasses declare `kind`, their fields, `ports` (the fields that name other values), `claims` (the group
-    factors that a conformance test must find exact under the op's side conditions) and `reference` (a
-    citation key).
+    Subclasses declare `kind`, their fields, `ports` (the fields that name other values), `commutative` (the
+    order of `of` has no say) and `reference` (a citation key). What an op keeps is what its type rule says;
+    the layer it lowers to is held to that by the conformance tests.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, allow_inf_nan=False)
 
     ports: ClassVar[tuple[str, ...]] = ("of",)
     commutative: ClassVar[bool] = False
-    claims: ClassVar[tuple[str, ...]] = ("SO(3)", "inversion", "translation", "permutation")
     reference: ClassVar[str] = ""
 
     def inputs(self) -> Iterator[tuple[str, str]]:
