@@ -108,9 +108,16 @@ def load(path: PathLike, *, device: str = "auto", dtype: str | None = None) -> L
 
 
 def verify(
-    path: PathLike, *, data: PathLike | None = None, device: str = "cpu", write: bool = False
+    path: PathLike,
+    *,
+    data: PathLike | None = None,
+    device: str = "cpu",
+    write: bool = False,
+    thorough: bool = False,
 ) -> Certificate:
     """Measure every claim of a file again; with `write`, store the certificate in the artifact.
+
+    `thorough` searches for the worst rotation from more starts and on all frames.
 
     Frames: those of `data`, else a few of the spec's test or validation set while its files are at hand, else
     random ones.
@@ -121,7 +128,7 @@ def verify(
     from equic.runtime.certify import verify_file
 
     frames = _read_frames(Path(data)) if data is not None else _own_frames(Path(path))
-    certificate = verify_file(Path(path), frames=frames, device=device)
+    certificate = verify_file(Path(path), frames=frames, device=device, thorough=thorough)
     if write:
         from equic.runtime.artifact import update_certificate
 

@@ -150,6 +150,9 @@ def verify(
     data: Annotated[Path | None, typer.Option(help="frames to measure on (any format of ASE)")] = None,
     as_json: JsonOption = False,
     write: Annotated[bool, typer.Option("--write", help="store the certificate in the artifact")] = False,
+    thorough: Annotated[
+        bool, typer.Option("--thorough", help="look for the worst rotation on all frames, from more starts")
+    ] = False,
     device: DeviceOption = "cpu",
 ) -> None:
     """Measure every claim of a file again; exit 1 when one does not hold.
@@ -160,7 +163,8 @@ def verify(
     """
     from . import api
 
-    certificate = api.verify(file, data=data, device=device, write=write)
+    with complaints.status("measuring"):
+        certificate = api.verify(file, data=data, device=device, write=write, thorough=thorough)
     if as_json:
         print(json.dumps(certificate.to_json(), ensure_ascii=False, indent=1))
     else:

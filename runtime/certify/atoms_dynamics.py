@@ -17,10 +17,12 @@ Array = NDArray[np.float64]
 
 DRIFT, MOMENTUM, SPIN = "NVE energy drift", "NVE momentum", "NVE angular momentum"
 STEPS = 1000
+FEWEST_STEPS = 100
 
 _FEMTOSECOND = 0.09822694788464063  # in Å sqrt(u / eV)
 _LONGEST = 1.0  # fs
-_SCOUTS = 200  # coarse steps that find out how far the model can be followed
+_FINE = 5  # steps for a coarse one, with which is found out how far the model can be followed
+_BYTES = 10 * 2**30  # of edge features in all steps: one to three minutes on one core
 _AMPLITUDE = 0.02  # Å, how far the velocities carry an atom in the fastest vibration
 _COARSE = 0.5  # of 1 / the highest frequency; velocity Verlet is stable below 2
 _CLOSEST = 0.6  # of the shortest distance at the start: nearer than this no data was ever seen
@@ -49,8 +51,9 @@ def dynamics_items(baseline: Baseline, rng: np.random.Generator) -> list[Item]:
 
     The frames are the smallest ones, the masses those of the elements, the velocities those that move an
     atom by about 0.02 Å. The time step is at most 1 fs and 0.1 of the fastest period / 2 pi, and as much
-    shorter as it takes to keep 1,000 steps within the model's domain, where atoms do not come closer than 0.6
-    of the shortest distance at the start.
+    shorter as it takes to stay within the model's domain, where atoms do not come closer than 0.6 of the
+    shortest distance at the start. Large frames get fewer steps, 100 at least: as many as keep all of them
+    within 10 GiB of edge features.
 
     Reference: swope1982computer
     """
@@ -68,17 +71,21 @@ def dynamics_items(baseline: Baseline, rng: np.random.Generator) -> list[Item]:
             not_applicable(name, subject.dtype, "the forces do not change as atoms move") for name in names
         ]
     velocities = _velocities(frames, masses, _AMPLITUDE * frequency, rng)
-    coarse = min(_COARSE / frequency, STEPS / _SCOUTS * _LONGEST * _FEMTOSECOND)
-    scout = verlet(subject, frames, velocities, masses, coarse, _SCOUTS)
+    steps = _affordable_steps(subject, frames)
+    scouts = steps // _FINE
+    coarse = min(_COARSE / frequency, _FINE * _LONGEST * _FEMTOSECOND)
+    scout = verlet(subject, frames, velocities, masses, coarse, scouts)
     followed = len(scout.closest) - 1
-    cut = followed < _SCOUTS
-    duration = coarse * (0.6 * followed if cut else _SCOUTS)
-    step = duration / STEPS
-    run = verlet(subject, frames, velocities, masses, step, STEPS)
-    if len(run.closest) <= STEPS:
+    cut = followed < scouts
+    duration = coarse * (0.6 * followed if cut else scouts)
+    step = duration / steps
+    run = verlet(subject, frames, velocities, masses, step, steps)
+    if len(run.closest) <= steps:
         why = "the model pulls these frames together faster than it can be followed (is it trained?)"
         return [not_applicable(name, subject.dtype, why) for name in names]
-    reason = f"{STEPS} steps of {step / _FEMTOSECOND:.2g} fs"
+    reason = f"{steps} steps of {step / _FEMTOSECOND:.2g} fs"
+    if steps < STEPS:
+        reason += f" in place of {STEPS}, because a step of frames this large costs more"
     if cut:
         reason += ", cut short where atoms come too close: the model does not hold these frames together"
     return [
@@ -235,6 +242,11 @@ def _highest_frequency(
         if not np.isfinite(size) or size == 0.0:
             return size
     return float(np.sqrt(size))
+
+
+def _affordable_steps(subject: Subject, frames: Sequence[Geometry]) -> int:
+    cost = sum(subject.edge_bytes(frame) for frame in frames)
+    return int(np.clip(_BYTES // max(cost, 1.0), min(FEWEST_STEPS, STEPS), STEPS))
 
 
 def _velocities(frames: Sequence[Geometry], masses: Array, speed: float, rng: np.random.Generator) -> Array:

@@ -1,7 +1,7 @@
 """The model's answers on the frames as they are: what every error is relative to."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,6 +66,10 @@ class Baseline:
     def energy_rounding(self) -> float:
         """What rounding the energies to float64 alone may give, relative to their spread."""
         return 16.0 * EPSILON["float64"] * float(np.abs(self.response.energy).max()) / self.scales["energy"]
+
+    def of(self, chosen: Sequence[int]) -> "Baseline":
+        """Some of the frames only, in this order; the scales stay those of all."""
+        return replace(self, frames=tuple(self.frames[i] for i in chosen), response=self.response.of(chosen))
 
     def deviations(
         self,

@@ -50,8 +50,8 @@ def certify(
 
     `frames` are structures like those the model is for (ASE Atoms or data frames; for phase space an array of
     states [M, D]); without them random ones are made from the plan. At most 8 frames (32 states), spread over
-    those given, are used. `thorough` adds a search for the worst rotation. The same arguments give the same
-    certificate on the same machine.
+    those given, are used. `thorough` searches for the worst rotation from three starts and on all frames, not from
+    one and on the smallest. The same arguments give the same certificate on the same machine.
 
     Errors are relative: to the standard deviation of E minus the isolated-atom energies, to the RMS of forces
     and stress, over the frames. An item that a claim covers holds or fails; other values are reported.

@@ -148,7 +148,42 @@ def symmetry_items(subject: Subject, states: Array, rng: np.random.Generator, el
             items.append(not_applicable(name, subject.dtype, f"nothing is known of how {claim.factor} acts"))
             continue
         items.append(_equivariance_item(subject, states, name, claim.factor, actions, backs, how))
+        if claim.factor == "SO(2)":
+            items.append(worst_angle_item(subject, states, coordinates))
     return items
+
+
+def worst_angle_item(subject: Subject, states: Array, coordinates: Sequence[Coordinate]) -> Item:
+    """The largest deviation that a search over angles finds.
+
+        max over a of the RMS of R(-a) f(R(a) z) - f(z), and of H(R(a) z) - H(z), each relative
+
+    64 angles all around, then 16 between the neighbours of the worst.
+    """
+    flow = subject.flow(states)
+    energy = subject.hamiltonian(states) if subject.has_hamiltonian else None
+
+    def scores(angles: Array) -> Array:
+        moved = np.stack([on_both(rotation_matrix(coordinates, angle))(states) for angle in angles])
+        turned = subject.flow(moved)
+        back = [on_both(rotation_matrix(coordinates, -a))(f) for a, f in zip(angles, turned, strict=True)]
+        found = np.array([rms(f - flow) for f in back]) / max(rms(flow), FLOOR)
+        if energy is not None:
+            changes = subject.hamiltonian(moved) - energy
+            found = np.maximum(found, np.sqrt((changes**2).mean(axis=1)) / max(float(energy.std()), FLOOR))
+        return found
+
+    width = 2.0 * np.pi / 64
+    around = scores(width * np.arange(64))
+    worst = int(np.argmax(around))  # NaN, if any, is the worst
+    between = scores(width * (worst + np.linspace(-1.0, 1.0, 17)))
+    return judge(
+        "SO(2) equivariance, worst angle",
+        subject.dtype,
+        float(np.max(np.append(between, around[worst]))),
+        claim_rule(subject.plan, "SO(2)", subject.dtype),
+        measure=f"largest deviation of {'flow' if energy is None else 'flow or H'} under a rotation, by search",
+    )
 
 
 def _equivariance_item(

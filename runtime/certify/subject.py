@@ -37,6 +37,16 @@ class Response:
         assert self.forces is not None
         return self.forces[self.offsets[index] : self.offsets[index + 1]]
 
+    def of(self, chosen: Sequence[int]) -> "Response":
+        """The answers on some of the structures, in this order."""
+        counts = np.diff(self.offsets)[list(chosen)]
+        return Response(
+            self.energy[list(chosen)],
+            None if self.forces is None else np.concatenate([self.forces_of(i) for i in chosen]),
+            None if self.stress is None else self.stress[list(chosen)],
+            np.cumsum([0, *counts]),
+        )
+
 
 def dtype_of(model: Any) -> str:
     """The name of the dtype that a model or an exported file computes in.
@@ -95,18 +105,22 @@ class Subject:
         return {name: out[name].detach().double().cpu().numpy() for name in wanted if name in out}
 
     def _batches(self, geometries: Sequence[Geometry]) -> Iterator[Batch]:
-        width = 8 * sum(step.dim for step in self.plan.steps if step.index == "edge")
         cutoff = float(self.plan.system["cutoff"])
-        budget, waiting = _EDGE_BYTES, list[Geometry]()
+        budget, waiting = float(_EDGE_BYTES), list[Geometry]()
         for item in geometries:
-            cost = width * _edge_estimate(item, cutoff)
+            cost = self.edge_bytes(item)
             if waiting and cost > budget:
                 yield collate(waiting, cutoff, self.device)
-                budget, waiting = _EDGE_BYTES, []
+                budget, waiting = float(_EDGE_BYTES), []
             waiting.append(item)
             budget -= cost
         if waiting:
             yield collate(waiting, cutoff, self.device)
+
+    def edge_bytes(self, item: Geometry) -> float:
+        """About how many bytes the edge features of a structure take: the measure of what a call costs."""
+        width = 8 * sum(step.dim for step in self.plan.steps if step.index == "edge")
+        return width * _edge_estimate(item, float(self.plan.system["cutoff"]))
 
     # -- phase space ---------------------------------------------------------------------------------------
 

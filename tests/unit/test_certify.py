@@ -14,6 +14,7 @@ from equic.runtime.certify import (
     Certificate,
     Item,
     atoms_dynamics,
+    atoms_symmetry,
     certify,
     parity_item,
     phase_conserved,
@@ -318,10 +319,40 @@ def test_a_bound_below_float32_is_told_to_be_rounding() -> None:
 
 def test_the_search_for_the_worst_rotation_finds_more_than_chance() -> None:
     model = small_model(torch.float64, ("relaxed", 0.5))
-    assert "SO(3) equivariance, worst rotation" not in symmetries(model, "float64")
-    found = symmetries(model, "float64", thorough=True)
-    worst = found.pop("SO(3) equivariance, worst rotation").value
-    assert worst > max(entry.value for name, entry in found.items() if name.startswith("SO(3)"))
+    found = symmetries(model, "float64")
+    name = "SO(3) equivariance, worst rotation"
+    quick, thorough = found.pop(name), symmetries(model, "float64", thorough=True)[name]
+    assert quick.value > max(entry.value for key, entry in found.items() if key.startswith("SO(3)"))
+    assert "frames of 23 atoms" in quick.measure, "without the largest, which does not fit"
+    assert "frames of 32 atoms" in thorough.measure
+
+
+def test_an_ascent_climbs() -> None:
+    """From the same rotations, the end of the ascent is above every start."""
+    model = small_model(torch.float64, ("relaxed", 0.5))
+    frames = random_frames(model.plan, np.random.default_rng(0), periodic=True)
+    baseline = measure_baseline(Subject(model, "float64"), frames)
+    starts = haar_rotations(4, np.random.default_rng(7))
+    scores = atoms_symmetry._scores(baseline, starts)
+    for start, score in zip(starts, scores, strict=True):
+        assert atoms_symmetry._ascend(baseline, start, float(score)) > 1.02 * score
+
+
+def test_large_frames_get_fewer_steps(monkeypatch) -> None:
+    from ase.build import bulk
+
+    model = build_module(
+        mace_plan(channels=4, lmax=1, layers=1, species=("Cu",), widths=(8,)), dtype=torch.float64
+    )
+    crystal = bulk("Cu", cubic=True)
+    crystal.rattle(0.05, seed=0)
+    baseline = measure_baseline(Subject(model, "float64"), as_geometries([crystal], model.plan))
+    monkeypatch.setattr(atoms_dynamics, "STEPS", 60)
+    monkeypatch.setattr(atoms_dynamics, "FEWEST_STEPS", 20)
+    monkeypatch.setattr(atoms_dynamics, "_BYTES", 1)
+    entry = atoms_dynamics.dynamics_items(baseline, np.random.default_rng(0))[0]
+    assert entry.reason.startswith("20 steps of")
+    assert "in place of 60" in entry.reason
 
 
 def test_given_frames_are_used_without_isolated_atoms_and_one_is_enough(short_runs) -> None:
@@ -432,6 +463,19 @@ def test_parity_with_stored_probes(plan) -> None:
     assert parity_item(Deployed(model), None).status == "not applicable"
     with pytest.raises(ExportError, match="version"):
         parity_item(Deployed(model), {**stored, "version": 7})
+
+
+def test_a_stale_weight_shows_in_parity_and_nowhere_else(short_runs) -> None:
+    """A file whose code was made before the last change of one weight: sound physics of another model."""
+    model = small_model(torch.float64)
+    stale = build_module(model.plan, seed=1, dtype=torch.float64)
+    stale.load_state_dict(model.state_dict())
+    name, weight = max(stale.named_parameters(), key=lambda pair: float(pair[1].detach().abs().max()))
+    with torch.no_grad():
+        weight.view(-1)[int(weight.abs().argmax())] *= 1.0 + 1e-6
+    certificate = certify(Deployed(stale), probes=probes(model), group_elements=2)
+    assert {entry.name for entry in certificate.failures} == {"parity with the reference"}, name
+    assert certify(Deployed(model), probes=probes(model), group_elements=2).ok
 
 
 def test_an_exported_model_has_one_dtype_and_its_probes(short_runs) -> None:
