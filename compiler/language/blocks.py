@@ -10,8 +10,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from ..ir.ops import AnyOp
+from ..ir.ops.activations import Activation
 from ..ir.ops.base import IrrepsField, Size
-from ..ir.ops.mlp import Activation
 from .schema import Block
 
 Degree = Annotated[int, Field(ge=0, le=8)]

@@ -21,7 +21,7 @@ from ..ir.ops import (
     Sph,
 )
 from ..ir.ops.base import MAX_SIZE
-from ..ir.ops.product import product_paths
+from ..ir.ops.paths import product_paths
 from ..symmetry.irreps import Block as IrrepsBlock
 from ..symmetry.irreps import Irrep, Irreps, harmonics
 from .blocks import ActBlock, ActSpec, AtomsModel, EnergyHead, LinearBlock, MpBlock

@@ -4,12 +4,24 @@ from typing import Annotated
 
 from pydantic import Field
 
-from .algebra import Add, Concat, Difference, Gather, Inner, Reduce, Scale, ShiftScale, Slice
+from .act import Act
+from .add import Add
 from .base import Dial, Op, Scope, Site
 from .bodies import Distances
+from .concat import Concat
+from .difference import Difference
+from .gather import Gather
+from .grad import Grad
+from .inner import Inner
 from .linear import Linear
-from .mlp import Act, Grad, Mlp, Poisson
-from .product import Power, Product
+from .mlp import Mlp
+from .poisson import Poisson
+from .power import Power
+from .product import Product
+from .reduce import Reduce
+from .scale import Scale
+from .shift_scale import ShiftScale
+from .slice import Slice
 from .source import Embed, Input, Length, Radial, Relative, Sph
 
 OPS: tuple[type[Op], ...] = (

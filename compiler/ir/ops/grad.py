@@ -1,0 +1,53 @@
+"""Forces and stress: derivatives of the energy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal
+
+from ...language.codes import Code
+from ...symmetry.irreps import Irreps
+from ...symmetry.units import Unit
+from ..types import Index, Type
+from .base import Op, Ref, Scope, Site, result_like
+
+
+class Grad(Op):
+    """Derivative of the energy: scale dE/dx (forces), or dE/d(strain) / volume (stress).
+
+    Type: system 0e [U], wrt positions -> node 1o [U/Å]; wrt strain -> system 0e+2e [U/Å^3]. Verdict: that
+    of the energy; conservative by construction. Smooth: one order less.
+    """
+
+    kind: Literal["grad"] = "grad"
+    of: Ref
+    wrt: Literal["positions", "strain"]
+    scale: float = 1.0
+    per_volume: bool = False
+
+    ports: ClassVar[tuple[str, ...]] = ("of",)
+    reference: ClassVar[str] = "definition"
+
+    def infer(self, types: Sequence[Type], site: Site) -> Type | None:
+        (energy,) = types
+        if energy.index is not Index.SYSTEM or energy.dim != 1:
+            site.error(
+                Code.GRADIENT_OF_FIELD,
+                f"a gradient needs one number per system, but gets {energy}",
+                help="reduce it first",
+            )
+            return None
+        length = Unit.parse("Å")
+        if self.wrt == "positions":
+            return result_like(
+                types,
+                index=Index.NODE,
+                rep=Irreps.parse("1o"),
+                unit=energy.unit / length,
+                smooth=energy.smooth - 1,
+            )
+        unit = energy.unit / length**3 if self.per_volume else energy.unit
+        return result_like(types, rep=Irreps.parse("1x0e+1x2e"), unit=unit, smooth=energy.smooth - 1)
+
+    def lower(self, types: Sequence[Type], result: Type, scope: Scope) -> dict[str, Any]:
+        return {"wrt": self.wrt, "scale": self.scale, "per_volume": self.per_volume}

@@ -1,0 +1,40 @@
+"""From edges to nodes, from nodes to systems, from pairs to states."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal
+
+from ...language.codes import Code
+from ..types import Index, Type
+from .base import Op, Ref, Scope, Site, result_like
+
+
+class Reduce(Op):
+    """Sum over the edges into a node, over the nodes of a system, or over the pairs of bodies of a state.
+
+    `average` divides by the mean number of neighbours in the training data (a constant, so sums stay
+    extensive). Type: edge R -> node R, node R -> system R, pair R -> state R. Verdict: exact.
+    """
+
+    kind: Literal["reduce"] = "reduce"
+    of: Ref
+    to: Literal["node", "system", "state"]
+    norm: Literal["sum", "average"] = "sum"
+
+    reference: ClassVar[str] = "gilmer2017neural"
+
+    def infer(self, types: Sequence[Type], site: Site) -> Type | None:
+        (x,) = types
+        wanted = {"node": Index.EDGE, "system": Index.NODE, "state": Index.PAIR}[self.to]
+        if x.index is not wanted or x.affine:
+            site.error(
+                Code.INDEX_MISMATCH,
+                f"`reduce` to {self.to} sums values on {wanted}s, but gets {x}",
+                help=f"sum values on {wanted}s, or write another `to`",
+            )
+            return None
+        return result_like(types, index=Index(self.to))
+
+    def lower(self, types: Sequence[Type], result: Type, scope: Scope) -> dict[str, Any]:
+        return {"from": str(types[0].index), "to": self.to, "norm": self.norm}
