@@ -7,22 +7,27 @@ import typer
 
 from .options import SetOption, SpecArgument, compiled, complaints
 
+FORMS = ("graph", "spec", "plan", "torch")
+
 
 def show(
     spec: SpecArgument,
     overrides: SetOption = None,
-    emit: Annotated[str, typer.Option(help="graph (level 3, parses back), spec, or plan")] = "graph",
+    emit: Annotated[str, typer.Option(help=f"one of {', '.join(FORMS)}")] = "graph",
     why: Annotated[str | None, typer.Option(help="an output: print what decides its verdicts")] = None,
     after: Annotated[str | None, typer.Option(help="print the graph as it is after this pass")] = None,
 ) -> None:
-    """Print the compiled graph, the resolved spec, or the plan; or explain the verdicts of an output.
+    """Print the compiled graph, or explain the verdicts of an output.
+
+    Forms: `graph` is level 3 of the spec language and parses back, `spec` the resolved spec, `plan` the JSON
+    that the runtime reads, `torch` a readable Python module that needs torch alone.
 
     Example: [bold]equic show spec.yaml --why forces[/bold]
     """
     from equic.compiler.passes import PASSES
 
-    if emit not in ("graph", "spec", "plan"):
-        _refuse(f"there is no `--emit {emit}`; choose graph, spec or plan")
+    if emit not in FORMS:
+        _refuse(f"there is no `--emit {emit}`; choose {', '.join(FORMS[:-1])} or {FORMS[-1]}")
     names = tuple(dict.fromkeys(one.__name__ for one in PASSES))
     if after is not None and after not in names:
         _refuse(f"there is no pass `{after}`; in order they are {', '.join(names)}")
@@ -47,6 +52,12 @@ def show(
         from equic.compiler.source_text import resolved_text
 
         print(resolved_text(done), end="")
+    elif emit == "torch":
+        from equic.runtime.emit import emit_torch
+        from equic.runtime.plan import Plan
+
+        assert done.plan is not None
+        print(emit_torch(Plan.from_json(done.plan)), end="")
     else:
         print(json.dumps(done.plan, ensure_ascii=False, indent=1))
 

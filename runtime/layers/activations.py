@@ -9,6 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+
+def identity(x: Tensor) -> Tensor:
+    """f(x) = x."""
+    return x
+
+
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "silu": torch.nn.functional.silu,
     "tanh": torch.tanh,
@@ -17,7 +23,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": torch.nn.functional.gelu,
     "relu": torch.relu,
     "abs": torch.abs,
-    "identity": lambda x: x,
+    "identity": identity,
 }
 
 

@@ -1,6 +1,8 @@
 """`equic show`: the levels, the passes, and why a verdict is what it is."""
 
+import ast
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -55,10 +57,18 @@ def test_the_plan_is_json():
     assert json.loads(shown(ETHANOL, "--emit", "plan"))["name"] == "ethanol"
 
 
+def test_the_model_can_be_read_as_python():
+    tree = ast.parse(shown(ETHANOL, "--emit", "torch"))
+    assert next(node.name for node in tree.body if isinstance(node, ast.ClassDef)) == "Model"
+    imported = {name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names}
+    imported |= {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    assert {name.split(".")[0] for name in imported} - set(sys.stdlib_module_names) == {"torch"}
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--emit", "svg"], "choose graph, spec or plan"),
+        (["--emit", "onnx"], "choose graph, spec, plan"),
         (["--after", "nothing"], "in order they are"),
         (["--why", "dipole"], "choose energy, forces"),
     ],

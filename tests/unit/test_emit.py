@@ -1,0 +1,166 @@
+"""`equic show --emit torch`: the emitted source computes the same numbers, with torch and nothing else."""
+
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+from equic.compiler.language.diagnostics import Report
+from equic.compiler.language.presets import load_preset, preset_names
+from equic.compiler.language.source import source_from_text
+from equic.compiler.pipeline import compile_spec
+from equic.runtime.build import build_module
+from equic.runtime.emit import emit_torch
+from equic.runtime.emit.definitions import Definitions
+from equic.runtime.emit.frozen import Freezer
+from equic.runtime.errors import ArtifactError
+from equic.runtime.plan import Plan
+from equic.runtime.testing.inputs import random_atoms_inputs
+from equic.runtime.testing.plans import hnn_plan, mace_plan, pairwise_plan
+
+ATOMS = """
+equic: 1
+name: small
+system: {kind: atoms, species: [H, C, O], cutoff: 4.0 Å}
+symmetry: {O(3): hard}
+targets:
+  energy: {per: system, rep: 0e, unit: eV}
+  forces: {gradient_of: energy, wrt: positions, scale: -1, unit: eV/Å}
+  stress: {gradient_of: energy, wrt: strain, unit: eV/Å^3}
+model: {architecture: NAME}
+"""
+STATE = """
+equic: 1
+name: small
+system: {kind: phase_space, coordinates: {q1: 1x1, q2: 1x1}}
+constraints: {hamiltonian: {separable: true, masses: [1, 2], integrator: leapfrog}}
+targets: {derivatives: {flow_of: hamiltonian}}
+model: {architecture: NAME}
+"""
+
+
+def preset_plan(name):
+    preset = load_preset(name)
+    model = name + (", channels: 8" if "channels" in preset.parameters else "")
+    text = {"atoms": ATOMS, "phase_space": STATE}[preset.kind].replace("NAME", model)
+    done = compiled(text)
+    if not done.ok:  # the vector field itself, without a Hamiltonian
+        done = compiled(text.replace("constraints:", "#").replace("{flow_of: hamiltonian}", "{}"))
+    done.report.raise_if_errors()
+    return Plan.from_json(done.plan)
+
+
+def compiled(text):
+    report = Report()
+    return compile_spec(source_from_text(text, report=report), report)
+
+
+PLANS = {name: (lambda name=name: preset_plan(name)) for name in preset_names()}
+PLANS |= {
+    "mace relaxed": lambda: mace_plan(mode=("relaxed", 0.3)),
+    "hnn": lambda: hnn_plan(dim=2, separable=True),
+    "pairwise_energy of three": pairwise_plan,
+}
+
+
+def inputs_for(plan):
+    if plan.kind == "phase_space":
+        return {"state": torch.randn(7, plan.system["dim"], dtype=torch.float64)}
+    return random_atoms_inputs(plan, 2, 6, seed=1, periodic=True)
+
+
+def emitted(plan):
+    module = ModuleType("emitted")
+    sys.modules["emitted"] = module  # dataclasses look their module up
+    exec(compile(emit_torch(plan), "emitted.py", "exec"), vars(module))
+    return module.Model()
+
+
+def with_random_statistics(model):
+    generator = torch.Generator().manual_seed(3)
+    for buffer in model.statistics.buffers():
+        buffer.copy_(torch.rand(buffer.shape, generator=generator, dtype=buffer.dtype) + 0.5)
+    return model
+
+
+@pytest.mark.parametrize("name", PLANS)
+def test_the_emitted_module_gives_the_same_numbers(name):
+    plan = PLANS[name]()
+    torch.manual_seed(0)
+    ours = with_random_statistics(build_module(plan, seed=4, dtype=torch.float64))
+    theirs = emitted(plan)
+    theirs.load_state_dict(ours.state_dict())
+    inputs = inputs_for(plan)
+    for got, want in ((theirs(inputs), ours(inputs)), (theirs.float()(inputs), ours.float()(inputs))):
+        assert got.keys() == want.keys()
+        for key, value in want.items():
+            assert got[key].dtype == value.dtype
+            torch.testing.assert_close(got[key], value, rtol=1e-12, atol=1e-12)
+
+
+def test_the_emitted_module_can_be_trained():
+    plan = mace_plan()
+    ours = with_random_statistics(build_module(plan, seed=4, dtype=torch.float64))
+    theirs = emitted(plan)
+    theirs.load_state_dict(ours.state_dict())
+    inputs = inputs_for(plan)
+    for model in (ours, theirs):
+        model(inputs, create_graph=True)["forces"].square().sum().backward()
+    found = dict(theirs.named_parameters())
+    for key, value in ours.named_parameters():
+        if value.grad is not None:
+            torch.testing.assert_close(found[key].grad, value.grad, rtol=1e-10, atol=1e-12)
+
+
+ALONE = """
+import sys
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("numpy", "equic", "scipy", "e3nn", "safetensors"):
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Refuse())
+import warnings; warnings.simplefilter("ignore")
+import torch, runpy
+Model = runpy.run_path(sys.argv[1])["Model"]
+model = Model()
+model.load_state_dict(torch.load(sys.argv[2]))
+got, want = model(torch.load(sys.argv[3])), torch.load(sys.argv[4])
+for key in want:
+    torch.testing.assert_close(got[key], want[key], rtol=1e-12, atol=1e-12)
+assert "numpy" not in sys.modules
+"""
+
+
+def test_it_runs_where_there_is_torch_alone(tmp_path: Path):
+    plan = mace_plan()
+    ours = with_random_statistics(build_module(plan, seed=4, dtype=torch.float64))
+    inputs = inputs_for(plan)
+    (tmp_path / "emitted.py").write_text(emit_torch(plan), encoding="utf-8")
+    for name, value in (("weights", ours.state_dict()), ("inputs", inputs), ("outputs", ours(inputs))):
+        torch.save(value, tmp_path / name)
+    files = [str(tmp_path / name) for name in ("emitted.py", "weights", "inputs", "outputs")]
+    run = subprocess.run([sys.executable, "-c", ALONE, *files], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+
+
+def test_equal_names_of_two_modules_stay_apart():
+    from equic.runtime.tables import spherical, wigner
+
+    definitions = Definitions()
+    names = [definitions.name_of(module._frozen) for module in (spherical, wigner)]
+    assert names == ["_frozen", "_frozen_wigner"]
+    assert [text.splitlines()[0].split("(")[0] for text in definitions.texts()[-2:]] == [
+        f"def {n}" for n in names
+    ]
+    names += [definitions.name_of(wigner.wigner_3j)]
+    text = next(text for text in definitions.texts() if "def wigner_3j" in text)
+    assert "return _frozen_wigner(values" in text
+
+
+def test_what_has_no_source_is_refused():
+    layer = torch.nn.Identity()
+    layer.f = lambda x: x
+    with pytest.raises(ArtifactError, match="no name that source can use"):
+        Freezer(Definitions()).expression(layer, 0)
