@@ -12,7 +12,7 @@ from pydantic import Field
 from ..ir.ops import AnyOp
 from ..ir.ops.activations import Activation
 from ..ir.ops.base import IrrepsField, Size
-from .schema import Block
+from .schema_parts import Block
 
 Degree = Annotated[int, Field(ge=0, le=8)]
 Widths = tuple[Size, ...]

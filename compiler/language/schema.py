@@ -9,8 +9,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    ConfigDict,
     Discriminator,
     Field,
     Tag,
@@ -22,18 +20,10 @@ from .codes import Code
 from .diagnostics import SpecValueError
 from .elements import SYMBOLS, closest_symbol
 from .scalar_types import Length, RepText, UnitText
+from .schema_data import Data
+from .schema_parts import Block, Count, Flag, Positive, Whole
+from .schema_train import Train
 from .wording import clip
-
-
-class Block(BaseModel):
-    """A mapping of the spec: closed keys, frozen values."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-# Strict: a quoted number is a mistake that pydantic would forgive.
-Positive = Annotated[float, Field(gt=0, strict=True)]
-NotNegative = Annotated[float, Field(ge=0, strict=True)]
 
 
 def _mass(value: float) -> float:
@@ -47,11 +37,6 @@ def _mass(value: float) -> float:
 
 
 Mass = Annotated[Positive, AfterValidator(_mass)]
-Fraction = Annotated[float, Field(gt=0, lt=1, strict=True)]
-Count = Annotated[int, Field(ge=1, le=1_000_000_000, strict=True)]
-Whole = Annotated[int, Field(ge=-(2**63), lt=2**63, strict=True)]
-Flag = Annotated[bool, Field(strict=True)]
-
 
 # --- system ------------------------------------------------------------------------------------------
 
@@ -242,108 +227,7 @@ class Target(Block):
         return self
 
 
-# --- data, training, tuning, export ------------------------------------------------------------------
-
-
-class Label(Block):
-    """Where a file keeps the values of a target."""
-
-    key: str = Field(description="its name in the file")
-    unit: UnitText | None = Field(
-        default=None, description="its unit in the file; that of the target if not given"
-    )
-
-
-class DataSet(Block):
-    """A file of frames (or arrays); `labels` says which key of the file holds which target."""
-
-    path: str = Field(description="the file, relative to the spec: any format of ASE, or npz")
-    labels: dict[str, Label] | None = Field(
-        default=None, description="target → key and unit in the file; those of `train` if not given"
-    )
-    state: str = Field(default="z", description="phase_space: the array of states [states, D]")
-
-
-def _split_tag(value: object) -> str:
-    if isinstance(value, (dict, DataSet)):
-        return "@set"
-    return "@count" if isinstance(value, int) and not isinstance(value, bool) else "@fraction"
-
-
-Split = Annotated[
-    Annotated[Fraction, Tag("@fraction")] | Annotated[Count, Tag("@count")] | Annotated[DataSet, Tag("@set")],
-    Discriminator(_split_tag),
-]
-
-
-class Data(Block):
-    """Where frames come from; `validation` is a fraction or number of training frames, or a set."""
-
-    train: DataSet = Field(description="what is learned from")
-    validation: Split = Field(
-        default=0.1,
-        description="what chooses the best epoch: a fraction or number of training frames, or a set",
-    )
-    test: Split | None = Field(
-        default=None, description="what is measured at the end: a fraction, a number, or a set"
-    )
-    others: dict[str, DataSet] = Field(default={}, description="further sets that are measured")
-    isolated_atoms: dict[str, float] | Literal["least_squares", "frames"] = Field(
-        default="least_squares",
-        description="energies of free atoms: fitted, of the IsolatedAtom frames, or given in eV",
-    )
-    seed: Whole = Field(default=0, description="of the random split")
-
-    @field_validator("isolated_atoms", mode="before")
-    @classmethod
-    def _plain(cls, value: object) -> object:
-        if isinstance(value, (dict, str)):
-            return value
-        raise SpecValueError(
-            f"`{clip(str(value))}` are no isolated-atom energies",
-            help="write `least_squares`, `frames`, or a mapping `{H: -13.6}` in eV",
-        )
-
-
-# On squared errors in eV/atom, eV/Å and eV/Å^3: with equal weights an energy of 10 meV/atom would count as
-# little as forces of 3 meV/Å, and stays biased by that much in short runs (measured on ethanol).
-LOSS_WEIGHTS = {"energy": 30.0, "forces": 10.0, "stress": 1000.0}
-
-
-class LossTerm(Block):
-    """The weight of a target's mean squared error (energies per atom); null is the usual one."""
-
-    weight: NotNegative | None = Field(
-        default=None,
-        description="factor of its mean squared error; null: 30 energy, 10 forces, 1000 stress, else 1",
-    )
-    per_atom: Flag | None = Field(
-        default=None, description="divide by the number of atoms first; true for energy, else false"
-    )
-
-
-class Train(Block):
-    """How the weights are found."""
-
-    epochs: Count = Field(default=100, description="passes over the training set")
-    batch: Count = Field(default=8, description="structures or states a step")
-    learning_rate: Positive = Field(default=0.01, description="of the first steps")
-    weight_decay: NotNegative = Field(default=0.0, description="pull of the weights to zero")
-    optimizer: Literal["adam", "adamw", "amsgrad"] = Field(default="adamw", description="how weights move")
-    schedule: Literal["constant", "cosine", "plateau"] = Field(
-        default="cosine", description="how the learning rate falls"
-    )
-    ema: Fraction | None = Field(
-        default=None,
-        description="decay of the running average of the weights, such as 0.99; none if not given",
-    )
-    seed: Whole = Field(default=0, description="of weights and batches")
-    precision: Literal["float32", "float64"] = Field(
-        default="float32", description="of weights and features; geometry and energies are float64 always"
-    )
-    clip: Positive | None = Field(default=10.0, description="largest norm of the gradient; null for no limit")
-    patience: Count | None = Field(default=None, description="stop after so many epochs without improvement")
-    loss: dict[str, LossTerm] = Field(default={}, description="target → its weight in the loss")
+# --- tuning, export ----------------------------------------------------------------------------------
 
 
 class Budget(Block):

@@ -10,15 +10,14 @@ from typing import Any
 from ..ir.graph import Graph, graph_hash
 from ..ir.types import Type
 from ..language.schema import (
-    LOSS_WEIGHTS,
     AtomsSystem,
-    DataSet,
     HardWithin,
-    LossTerm,
     Permutation,
     Relaxed,
     Spec,
 )
+from ..language.schema_data import DataSet
+from ..language.schema_train import LOSS_WEIGHTS, LossTerm
 from ..passes.check_dynamics import conserved_quantities, is_separable
 from ..passes.context import Context
 from ..symmetry.units import Unit, conversion_factor

@@ -6,7 +6,8 @@ import difflib
 
 from ..language.codes import Code
 from ..language.diagnostics import Report
-from ..language.schema import GROUPS, AtomsSystem, DataSet, Permutation, Relaxed, Spec
+from ..language.schema import GROUPS, AtomsSystem, Permutation, Relaxed, Spec
+from ..language.schema_data import DataSet
 from ..language.source import Source
 from ..symmetry.units import Unit
 from .context import factors_of
