@@ -171,6 +171,17 @@ CITATIONS: dict[str, Citation] = {
         pages="1263–1272",
         arxiv="1704.01212",
     ),
+    "gong2023deephe3": Citation(
+        "article",
+        ("Xiaoxun Gong", "He Li", "Nianlong Zou", "Runzhang Xu", "Wenhui Duan", "Yong Xu"),
+        "General framework for E(3)-equivariant neural network representation of density functional theory "
+        "Hamiltonian",
+        "Nature Communications",
+        2023,
+        volume="14",
+        pages="2848",
+        arxiv="2210.13955",
+    ),
     "greydanus2019hamiltonian": Citation(
         "inproceedings",
         ("Samuel Greydanus", "Misko Dzamba", "Jason Yosinski"),
@@ -273,6 +284,14 @@ CITATIONS: dict[str, Citation] = {
         2017,
         volume="30",
         arxiv="1706.08566",
+    ),
+    "schutt2021painn": Citation(
+        "inproceedings",
+        ("Kristof T. Schütt", "Oliver T. Unke", "Michael Gastegger"),
+        "Equivariant message passing for the prediction of tensorial properties and molecular spectra",
+        "International Conference on Machine Learning",
+        2021,
+        arxiv="2102.03150",
     ),
     "shoemake1992uniform": Citation(
         "incollection",

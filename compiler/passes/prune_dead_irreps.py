@@ -54,13 +54,14 @@ def _propagate(node: Node, live: Live, types: dict[str, Type]) -> None:
                 live[name] |= mine & _all(types[name])
         case Act() if node.op.form != "gate":
             live[node.op.of] |= mine
-        case Product():
+        case Product() if node.op.mode != "elementwise":  # whose blocks pair by their place
             inputs = [types[name] for name in node.op.of]
             for path in node.op.paths(inputs):
                 if path.out.irrep in mine:
                     live[node.op.of[0]].add(inputs[0].irreps.blocks[path.left].irrep)
             live[node.op.of[1]] |= _all(inputs[1])
-            live[node.op.weights] |= _all(types[node.op.weights])
+            if node.op.weights is not None:
+                live[node.op.weights] |= _all(types[node.op.weights])
         case _:
             for _, name in node.op.inputs():
                 live[name] |= _all(types[name])

@@ -22,9 +22,10 @@ def resize_weights(graph: Graph, ctx: Context) -> Graph:
     types: dict[str, Type] = {}
     for node in graph.nodes:
         nodes[node.name] = node
-        if isinstance(node.op, Product) and all(name in types for name in node.op.of):
-            count = sum(path.out.mul for path in node.op.paths([types[name] for name in node.op.of]))
-            feeding = nodes[node.op.weights]
+        op = node.op
+        if isinstance(op, Product) and op.weights is not None and all(name in types for name in op.of):
+            count = op.weight_count([types[name] for name in op.of])
+            feeding = nodes[op.weights]
             if isinstance(feeding.op, Mlp) and feeding.op.out != count:
                 nodes[feeding.name] = feeding = _resized(feeding, count)
                 infer_node(feeding, types, quiet)

@@ -8,6 +8,7 @@ from .act import act
 from .algebra import Add, Concat, Difference, Inner, Scale, Slice
 from .base import Layer, Params
 from .bodies import Distances
+from .cross import Cross
 from .derivatives import Grad, Poisson
 from .geometry import Length, Radial, Relative, SphericalHarmonics
 from .indexing import Gather, reduce
@@ -15,7 +16,7 @@ from .inputs import Embed, Input, ShiftScale
 from .linear import Linear
 from .mlp import Mlp
 from .power import Power
-from .product import Product
+from .product import product
 
 LAYERS: dict[str, Callable[[Params], Layer]] = {
     "input": Input,
@@ -27,7 +28,7 @@ LAYERS: dict[str, Callable[[Params], Layer]] = {
     "linear": Linear,
     "mlp": Mlp,
     "gather": Gather,
-    "product": Product,
+    "product": product,
     "reduce": reduce,
     "power": Power,
     "act": act,
@@ -38,6 +39,7 @@ LAYERS: dict[str, Callable[[Params], Layer]] = {
     "slice": Slice,
     "difference": Difference,
     "inner": Inner,
+    "cross": Cross,
     "distances": Distances,
     "scale": Scale,
     "poisson": Poisson,

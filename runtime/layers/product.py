@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -12,6 +13,8 @@ from ..errors import ArtifactError
 from ..irreps import Block, Irreps
 from ..tables.wigner import wigner_3j
 from .base import Constant, Layer, Params
+from .product_channelwise import Channelwise, Separable
+from .product_connected import Connected
 
 
 class Product(Layer):
@@ -31,8 +34,6 @@ class Product(Layer):
 
     def __init__(self, params: Params) -> None:
         super().__init__()
-        if params["mode"] != "uvu":
-            raise ArtifactError(f"product mode `{params['mode']}` is not known", help="known: uvu")
         left, right, out = (Irreps.parse(params[name]) for name in ("left", "right", "out"))
         paths = [(int(i), int(j), int(k), float(scale)) for i, j, k, scale in params["paths"]]
         if sorted(k for _, _, k, _ in paths) != list(range(len(out))):
@@ -116,3 +117,25 @@ class _Group(nn.Module):
 def _check_path(a: Block, b: Block, c: Block) -> None:
     if a.mul != c.mul or not abs(a.l - b.l) <= c.l <= a.l + b.l:
         raise ArtifactError(f"no uvu path leads from {a.mul} x l={a.l} and l={b.l} to {c.mul} x l={c.l}")
+
+
+CONNECTIONS: dict[str, Callable[[Params], Layer]] = {
+    "uvu": Connected,
+    "uvv": Connected,
+    "uvw": Connected,
+    "uuu": Channelwise,
+    "elementwise": Channelwise,
+    "separable": Separable,
+}
+
+
+def product(params: Params) -> Layer:
+    """The `product` step: the convolution "uvu", or "connected" in another way."""
+    if params["mode"] == "uvu":
+        return Product(params)
+    if params["mode"] != "connected" or params["connection"] not in CONNECTIONS:
+        known = ", ".join(CONNECTIONS)
+        raise ArtifactError(
+            f"product mode `{params.get('connection', params['mode'])}` is not known", help=f"known: {known}"
+        )
+    return CONNECTIONS[params["connection"]](params)

@@ -9,6 +9,7 @@ from .add import Add
 from .base import Dial, Op, Scope, Site
 from .bodies import Distances
 from .concat import Concat
+from .cross import Cross
 from .difference import Difference
 from .gather import Gather
 from .grad import Grad
@@ -43,6 +44,7 @@ OPS: tuple[type[Op], ...] = (
     Concat,
     Difference,
     Inner,
+    Cross,
     Distances,
     Scale,
     ShiftScale,
@@ -69,6 +71,7 @@ AnyOp = Annotated[
     | Concat
     | Difference
     | Inner
+    | Cross
     | Distances
     | Scale
     | ShiftScale

@@ -1,4 +1,4 @@
-"""Tensor products of features with the harmonics of an edge."""
+"""Tensor products: of features with harmonics, or of features with features."""
 
 from __future__ import annotations
 
@@ -8,87 +8,162 @@ from typing import Any, ClassVar, Literal
 from ...language.codes import Code
 from ...language.wording import count_of
 from ...symmetry.irreps import Irrep, Irreps, harmonics
-from ..types import Type
+from ...symmetry.units import Unit
+from ..types import Hold, Type
 from .base import MAX_HARMONICS, MAX_SIZE, Dial, IrrepsField, Op, Ref, Scope, Site, expect_irreps, result_like
-from .paths import Path, product_paths
+from .paths import CHANNELWISE, SUMMING, Connection, Path, product_paths, weights_of
 
 
 class Product(Op):
-    """Tensor product of features with the harmonics of an edge, one edge weight a path ("uvu").
+    """Tensor product of two features by Clebsch-Gordan coefficients, weighted path by path.
 
-        m_(k,m3,u) = w_(k,u) sqrt(2l3+1) sum_(m1,m2) C^(l1 l2 l3)_(m1 m2 m3) x_(m1,u) Y_(m2)
+        y_(k,m3) = sqrt(2l3+1) sum_(m1,m2) C^(l1 l2 l3)_(m1 m2 m3) x_(m1) Y_(m2) w_k,   channels as in `mode`
 
-    `irreps` says which results are wanted. Verdict: exact; under a relaxed inversion the paths that
-    parity forbids enter scaled by s and break it.
+    - uvu: y_u = sum_v w_uv x_u Y_v. With one copy of every harmonic: a convolution, channel by channel.
+    - uvv: y_v = sum_u w_uv x_u Y_v.
+    - uvw: y_w = sum_uv w_uvw x_u Y_v over all paths: fully connected.
+    - separable: uvw with w_uvw = a_uw b_vw, of rank 1.
+    - uuu: y_u = w_u x_u Y_u. elementwise: the same of block k with block k, without weights.
+
+    `weights` names numbers that weight every element by itself (a radial `mlp`); without it they are learned,
+    and shared by all elements. `irreps` says which results are wanted; in `uvw` and `separable` it is the
+    result. Sums over n channels and paths are divided by sqrt(n). Inner products of all irreps and cross
+    products have ops of their own, `inner` and `cross`.
+
+    Type: R1, R2 -> the wanted part of R1 x R2; units multiply. Verdict: exact; under a relaxed inversion the
+    paths that parity forbids enter scaled by s and break it; weights must be invariant.
     """
 
     kind: Literal["product"] = "product"
     of: tuple[Ref, Ref]
-    weights: Ref
+    weights: Ref | None = None
     irreps: IrrepsField
+    mode: Connection = "uvu"
     relax: tuple[Dial, ...] = ()
 
     ports: ClassVar[tuple[str, ...]] = ("of", "weights")
     reference: ClassVar[str] = "thomas2018tensor"
 
     def paths(self, types: Sequence[Type]) -> list[Path]:
-        return product_paths(types[0].irreps, types[1].irreps, self.irreps, self.relax)
+        return product_paths(types[0].irreps, types[1].irreps, self.irreps, self.relax, self.mode)
+
+    def weight_count(self, types: Sequence[Type]) -> int:
+        """How many weights the product takes, on every element or in all."""
+        left, right = types[0].irreps, types[1].irreps
+        return sum(weights_of(path, left, right, self.mode) for path in self.paths(types))
 
     def infer(self, types: Sequence[Type], site: Site) -> Type | None:
-        left, right, weights = types
+        left, right = types[:2]
         if not (expect_irreps(left, site, "`product`") and expect_irreps(right, site, "`product`")):
             return None
-        if not site.expect_one_set(types, "`product`"):
-            return None
-        if any(block.mul != 1 for block in right.irreps) or not isinstance(weights.rep, Irreps):
-            site.error(
-                Code.REP_MISMATCH,
-                f"`product` multiplies features with harmonics and weights, but gets {right} and {weights}",
-                help="write `of: [FEATURES, HARMONICS]` with one copy of every harmonic, and weights from an `mlp`",
-            )
+        if not site.expect_one_set(types, "`product`") or not self._channels_fit(left, right, site):
             return None
         paths = self.paths(types)
-        unreachable = [
-            irrep for irrep in self.irreps.kinds if not any(path.out.irrep == irrep for path in paths)
-        ]
-        if unreachable:
-            enough = _harmonics_for(left.irreps, unreachable)
-            names = " and ".join(f"`{irrep}`" for irrep in unreachable)
-            site.error(
-                Code.UNREACHABLE_PARITY if enough is None else Code.UNREACHABLE_IRREPS,
-                f"no path of `{left.irreps.short}` with `{right.irreps.short}` reaches {names}",
-                help=f"harmonics of degree l have parity (-1)^l: {_reflected(left.irreps, unreachable)}"
-                if enough is None
-                else f"harmonics up to {enough} reach {'it' if len(unreachable) == 1 else 'them'}: write "
-                f"`harmonics: {enough}`, `lmax: {enough}` in a preset or an `sph`; or ask for fewer irreps",
-            )
+        reached = {path.out.irrep for path in paths}
+        if unreachable := [irrep for irrep in self.irreps.kinds if irrep not in reached]:
+            self._unreachable(left.irreps, right.irreps, unreachable, site)
             return None
-        count = sum(path.out.mul for path in paths)
-        if count > MAX_SIZE:
-            site.error(
-                Code.IRREPS_TOO_LARGE,
-                f"the product has {count:,} path weights on every edge, above {MAX_SIZE:,}",
-                help="ask for fewer channels, or lower degrees",
-            )
+        if not self._weights_fit(types, site):
             return None
-        if weights.dim != count:
-            site.error(
-                Code.PATH_WEIGHTS,
-                f"the product has {count_of(count, 'path weight')}, but `{self.weights}` gives "
-                f"{count_of(weights.dim, 'number')}",
-                help=f"let it end in {count_of(count, 'number')}: `out: {count}`",
-            )
-            return None
-        result = result_like(types, rep=Irreps(tuple(path.out for path in paths)))
+        rep = self.irreps if self.mode in SUMMING else Irreps(tuple(path.out for path in paths))
+        affine = any(one.affine for one in types)
+        result = result_like(types, rep=rep, unit=_product_unit(types), affine=affine)
         if any(path.scale != 1 or not _allowed(left.irreps, right.irreps, path) for path in paths):
             reason = "paths that parity forbids enter it"
             result = result.with_(holds=site.broken(result.holds, ("inversion",), reason))
-        return result
+        return result.with_(holds=self._weighted(types, result, site))
+
+    def _channels_fit(self, left: Type, right: Type, site: Site) -> bool:
+        """Report channels that cannot be paired."""
+        a, b = left.irreps, right.irreps
+        if self.mode == "elementwise":
+            fine = [block.mul for block in a] == [block.mul for block in b]
+            wanted = "blocks of equal multiplicity, one by one"
+        else:
+            fine = self.mode not in CHANNELWISE or (a.channels is not None and a.channels == b.channels)
+            wanted = "one number of channels on both sides"
+        if not fine:
+            site.error(
+                Code.CHANNELS_UNEQUAL,
+                f"a product of mode `{self.mode}` needs {wanted}, but gets `{a.short}` and `{b.short}`",
+                help="bring one side to the other's channels with a `linear`, or write `mode: uvw`",
+            )
+        return fine
+
+    def _unreachable(self, left: Irreps, right: Irreps, missing: Sequence[Irrep], site: Site) -> None:
+        names = " and ".join(f"`{irrep}`" for irrep in missing)
+        message = f"no path of `{left.short}` with `{right.short}` reaches {names}"
+        if right.channels != 1:  # not harmonics
+            reached = sorted(
+                {c for a in left.kinds for b in right.kinds for c in a * b}, key=lambda c: c.order
+            )
+            some = ", ".join(f"`{irrep}`" for irrep in reached[:6])
+            site.error(Code.UNREACHABLE_IRREPS, message, help=f"ask for some of {some}, or multiply others")
+            return
+        enough = _harmonics_for(left, missing)
+        site.error(
+            Code.UNREACHABLE_PARITY if enough is None else Code.UNREACHABLE_IRREPS,
+            message,
+            help=f"harmonics of degree l have parity (-1)^l: {_reflected(left, missing)}"
+            if enough is None
+            else f"harmonics up to {enough} reach {'it' if len(missing) == 1 else 'them'}: write "
+            f"`harmonics: {enough}`, `lmax: {enough}` in a preset or an `sph`; or ask for fewer irreps",
+        )
+
+    def _weights_fit(self, types: Sequence[Type], site: Site) -> bool:
+        """Report a wrong number of weights."""
+        count = self.weight_count(types)
+        if count > MAX_SIZE:
+            where = "on every edge" if self.weights else "in all"
+            site.error(
+                Code.IRREPS_TOO_LARGE,
+                f"the product has {count:,} path weights {where}, above {MAX_SIZE:,}",
+                help="ask for fewer channels, or lower degrees",
+            )
+            return False
+        if self.weights is None or types[2].dim == count:
+            return True
+        site.error(
+            Code.PATH_WEIGHTS,
+            f"the product has {count_of(count, 'path weight')}, but `{self.weights}` gives "
+            f"{count_of(types[2].dim, 'number')}",
+            help=f"let it end in {count_of(count, 'number')}: `out: {count}`"
+            if count
+            else "leave `weights` out: elementwise products have none",
+        )
+        return False
+
+    def _weighted(self, types: Sequence[Type], result: Type, site: Site) -> dict[str, Hold]:
+        """The verdict once the weights have entered: they must be invariant."""
+        holds = dict(result.holds)
+        if self.weights is None:
+            return holds
+        rep = types[2].rep
+        reason = f"its weights, `{rep.short if isinstance(rep, Irreps) else rep}`, are not invariant"
+        if not isinstance(rep, Irreps) or not rep.all_scalar:
+            holds = site.broken(holds, ("SO(3)",), reason)
+        if not isinstance(rep, Irreps) or any(block.irrep.p < 0 for block in rep):
+            holds = site.broken(holds, ("inversion",), reason)
+        return holds
 
     def lower(self, types: Sequence[Type], result: Type, scope: Scope) -> dict[str, Any]:
-        paths = [[path.left, path.right, k, path.scale] for k, path in enumerate(self.paths(types))]
+        paths = [[path.left, path.right, path.into, path.scale] for path in self.paths(types)]
         left, right = types[0].irreps, types[1].irreps
-        return {"left": str(left), "right": str(right), "out": str(result.rep), "mode": "uvu", "paths": paths}
+        params = {"left": str(left), "right": str(right), "out": str(result.rep)}
+        if self.mode == "uvu" and self.weights is not None and all(block.mul == 1 for block in right):
+            return {**params, "mode": "uvu", "paths": paths}
+        learned = self.weights is None and self.weight_count(types) > 0
+        return {**params, "mode": "connected", "connection": self.mode, "learned": learned, "paths": paths}
+
+    def parameters(self, types: Sequence[Type], result: Type, scope: Scope) -> int:
+        return 0 if self.weights is not None else self.weight_count(types)
+
+
+def _product_unit(types: Sequence[Type]) -> Unit:
+    unit = types[0].unit
+    for other in types[1:]:
+        unit = unit * other.unit
+    return unit
 
 
 def _harmonics_for(left: Irreps, wanted: Sequence[Irrep]) -> int | None:
