@@ -11,10 +11,10 @@ Nothing heavy is imported before it is used.
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["check", "compile", "export", "load", "train", "tune", "verify"]
+__all__ = ["check", "compare", "compile", "export", "load", "train", "tune", "verify"]
 
 if TYPE_CHECKING:
-    from .api import check, compile, export, load, train, tune, verify
+    from .api import check, compare, compile, export, load, train, tune, verify
 
 
 def __getattr__(name: str) -> Any:

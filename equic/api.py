@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from equic.compiler.pipeline import Compilation
     from equic.runtime.certify import Certificate
+    from equic.runtime.compare import Comparison
     from equic.runtime.model import Model
     from equic.runtime.plan import Plan
     from equic.runtime.training import TrainingResult
@@ -134,6 +135,35 @@ def verify(
 
         update_certificate(Path(path), certificate)
     return certificate
+
+
+def compare(
+    files: Sequence[PathLike],
+    data: PathLike,
+    *,
+    tolerance: float | None = None,
+    dtype: str | None = "float64",
+) -> Comparison:
+    """The same frames through each file, in any mix of formats; the worst disagreement of every two.
+
+    Artifacts are computed in `dtype` (None: in the one that they store), exports in their own.
+
+    Raises:
+        DataError: fewer than two files, files of different kinds of system, or data that does not fit them.
+        ArtifactError: a file is not, or no longer, what it claims to be.
+    """
+    from equic.runtime.compare import compare as run
+
+    paths = [Path(file) for file in files]
+    names = [path.name for path in paths]
+    labels = names if len(set(names)) == len(names) else [str(path) for path in paths]
+    if len(set(labels)) < len(labels):
+        labels = [f"{label} ({number})" for number, label in enumerate(labels, start=1)]
+    models = {
+        label: load(path, device="cpu", dtype=dtype if path.suffix == ".equic" else None).model
+        for label, path in zip(labels, paths, strict=True)
+    }
+    return run(models, _read_frames(Path(data)), tolerance=tolerance)
 
 
 def _read_frames(file: Path) -> Any:

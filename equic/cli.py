@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from .commands_cite import cite
+from .commands_compare import compare
 from .commands_doctor import doctor
 from .commands_init import init
 from .commands_schema import schema
@@ -307,6 +308,7 @@ def explain(code: Annotated[str, typer.Argument(help="a code such as T204")]) ->
 
 
 app.command()(show)
+app.command()(compare)
 app.command()(init)
 app.command()(cite)
 app.command()(schema)
