@@ -13,7 +13,7 @@ from equic.runtime.errors import DataError
 from equic.runtime.plan import Plan
 from numpy.typing import NDArray
 
-from .labels import output_of
+from .labels import LabelError, output_of
 from .paths import existing_file
 from .words import did_you_mean
 
@@ -68,7 +68,8 @@ def read_arrays(plan: Plan, spec: Mapping[str, Any]) -> ArraySet:
     state = _numbers(arrays, key, path)
     dim = int(plan.system["dim"])
     if state.ndim != 2 or state.shape[1] != dim or len(state) == 0:
-        raise DataError(
+        raise LabelError(
+            "shape",
             f"{path.name}: `{key}` has shape {list(state.shape)}, expected [states, {dim}]",
             help="a state is all coordinates in the order of the spec, then all momenta in the same order",
         )
@@ -78,9 +79,8 @@ def read_arrays(plan: Plan, spec: Mapping[str, Any]) -> ArraySet:
         width = plan.step(output_of(target, plan).step).dim
         shape = (len(state),) if width == 1 else (len(state), width)
         if value.shape != shape and not (width == 1 and value.shape == (len(state), 1)):
-            raise DataError(
-                f"{path.name}: `{label['key']}` has shape {list(value.shape)}, expected {list(shape)}"
-            )
+            message = f"{path.name}: `{label['key']}` has shape {list(value.shape)}, expected {list(shape)}"
+            raise LabelError("shape", message)
         labels[target] = value.reshape(shape) * float(label["factor"])
     time = _column(arrays, spec.get("time"), "t", len(state), path)
     trajectory = _column(arrays, spec.get("trajectory"), "trajectory", len(state), path)
@@ -117,13 +117,15 @@ def _array(file: np.lib.npyio.NpzFile, name: str) -> NDArray[Any]:
 
 def _numbers(arrays: Mapping[str, NDArray[Any]], key: str, path: Path) -> Array:
     if key not in arrays:
-        raise DataError(f"{path.name} has no array `{key}`", help=did_you_mean(key, arrays, "its arrays are"))
+        help = did_you_mean(key, arrays, "its arrays are")
+        raise LabelError("missing", f"{path.name} has no array `{key}`", help=help)
     if arrays[key].dtype.kind not in "fiu":
-        raise DataError(f"{path.name}: `{key}` holds {arrays[key].dtype}, expected real numbers")
+        message = f"{path.name}: `{key}` holds {arrays[key].dtype}, expected real numbers"
+        raise LabelError("numbers", message)
     value = arrays[key].astype(np.float64)
     if not np.isfinite(value).all():
         row = int(np.argwhere(~np.isfinite(value))[0][0]) if value.ndim else 0
-        raise DataError(f"{path.name}: `{key}` is not finite in row {row}")
+        raise LabelError("finite", f"{path.name}: `{key}` is not finite in row {row}")
     return value
 
 
@@ -138,5 +140,6 @@ def _column(
         return _numbers(arrays, default, path) if usable else None
     value = _numbers(arrays, key, path)
     if value.shape != (rows,):
-        raise DataError(f"{path.name}: `{key}` has shape {list(value.shape)}, expected [{rows}]")
+        message = f"{path.name}: `{key}` has shape {list(value.shape)}, expected [{rows}]"
+        raise LabelError("shape", message)
     return value

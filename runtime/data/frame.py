@@ -56,17 +56,24 @@ class Frame:
 
     def fingerprint(self) -> bytes:
         """Equal for frames with the same elements, positions and cell (to 1e-6 Å) in the same order."""
-        digest = hashlib.sha256(self.numbers.tobytes())
-        digest.update(self.pbc.tobytes())
-        for lengths in (self.positions, self.cell):
-            digest.update(np.round(lengths * 1e6).astype(np.int64).tobytes())
-        return digest.digest()
+        return structure_print(self.numbers, self.pbc, self.positions, self.cell)
 
     def to_atoms(self) -> Atoms:
         """The structure as ASE Atoms, without labels."""
         from ase import Atoms
 
         return Atoms(self.numbers, self.positions.copy(), cell=self.cell.copy(), pbc=self.pbc.copy())
+
+
+def structure_print(
+    numbers: NDArray[np.int64], pbc: NDArray[np.bool_], positions: Array, cell: Array
+) -> bytes:
+    """The sha256 of a structure, lengths rounded to 1e-6 Å; the cell is zero where nothing is periodic."""
+    digest = hashlib.sha256(numbers.tobytes())
+    digest.update(pbc.tobytes())
+    for lengths in (positions, cell):
+        digest.update(np.round(lengths * 1e6).astype(np.int64).tobytes())
+    return digest.digest()
 
 
 def means_isolated_atom(config_type: str) -> bool:

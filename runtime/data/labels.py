@@ -22,6 +22,14 @@ SYMMETRIC_TENSOR = Irreps.parse("0e+2e")  # stored as a symmetric 3x3 matrix
 _VOIGT = ((0, 5, 4), (5, 1, 3), (4, 3, 2))  # ASE's order: xx, yy, zz, yz, xz, xy
 
 
+class LabelError(DataError):
+    """A label that cannot be used; `problem` is one of missing, numbers, shape, finite, symmetric."""
+
+    def __init__(self, problem: str, message: str, *, help: str | None = None) -> None:
+        super().__init__(message, help=help)
+        self.problem = problem
+
+
 def output_of(target: str, plan: Plan) -> Output:
     """The type of a target.
 
@@ -58,14 +66,16 @@ def read_label(found: Mapping[str, Any], key: str, output: Output, atoms: int, w
     dim].
 
     Raises:
-        DataError: no such key, not numbers, not finite, another shape, or a tensor that is not symmetric.
+        LabelError: no such key, not numbers, not finite, another shape, or a tensor that is not symmetric.
     """
     if key not in found:
-        raise DataError(f"{where} has no `{key}`", help=did_you_mean(key, found, "its keys are"))
+        help = did_you_mean(key, found, "its keys are")
+        raise LabelError("missing", f"{where} has no `{key}`", help=help)
     try:
         value = np.array(found[key], dtype=np.float64)
     except (TypeError, ValueError):
-        raise DataError(f"{where}: `{key}` is not made of numbers: {found[key]!r:.60}") from None
+        message = f"{where}: `{key}` is not made of numbers: {found[key]!r:.60}"
+        raise LabelError("numbers", message) from None
     if Irreps.parse(output.rep) == SYMMETRIC_TENSOR:
         value = _symmetric(value, key, (atoms,) if output.index == "node" else (), where)
     else:
@@ -73,11 +83,14 @@ def read_label(found: Mapping[str, Any], key: str, output: Output, atoms: int, w
         shape = (() if output.index == "system" else (atoms,)) + (() if dim == 1 else (dim,))
         same_but_for_ones = value.size == np.prod(shape) and (dim == 1 or value.shape == shape)
         if not (value.shape == shape or same_but_for_ones):
-            raise DataError(f"{where}: `{key}` has shape {list(value.shape)}, expected {list(shape)}")
+            message = f"{where}: `{key}` has shape {list(value.shape)}, expected {list(shape)}"
+            raise LabelError("shape", message)
         value = value.reshape(shape)
     if not np.isfinite(value).all():
-        raise DataError(
-            f"{where}: `{key}` is not finite", help="remove the frame, or repeat the calculation behind it"
+        raise LabelError(
+            "finite",
+            f"{where}: `{key}` is not finite",
+            help="remove the frame, or repeat the calculation behind it",
         )
     return value
 
@@ -87,10 +100,10 @@ def _symmetric(value: Array, key: str, outer: tuple[int, ...], where: str) -> Ar
         return value[..., _VOIGT]
     if value.shape not in ((*outer, 3, 3), (*outer, 9)):
         expected = " or ".join(str([*outer, *inner]) for inner in ((3, 3), (9,), (6,)))
-        raise DataError(f"{where}: `{key}` has shape {list(value.shape)}, expected {expected}")
+        raise LabelError("shape", f"{where}: `{key}` has shape {list(value.shape)}, expected {expected}")
     value = value.reshape(*outer, 3, 3)
     transposed = np.swapaxes(value, -1, -2)
     # programs print rounded numbers; more than that is another quantity
     if np.abs(value - transposed).max() > 1e-3 * np.abs(value).max():
-        raise DataError(f"{where}: `{key}` is not symmetric", help="give the symmetric part")
+        raise LabelError("symmetric", f"{where}: `{key}` is not symmetric", help="give the symmetric part")
     return (value + transposed) / 2

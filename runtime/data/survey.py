@@ -15,18 +15,12 @@ from equic.runtime.neighbors.lists import neighbor_list
 from .frame import means_isolated_atom
 from .labels import properties
 from .paths import existing_file
+from .plausible import FORCE_UNITS, LARGEST_STRESS, all_electron_total, unit_by_name, unit_of_totals
 from .structures import read_structures
 
 if TYPE_CHECKING:
     from ase import Atoms
 
-# Energies of free atoms from Hartree-Fock theory, in Ha, H to Ar: what all-electron totals add up to within 2 %.
-_ALL_ELECTRON = (
-    (-0.50, -2.86, -7.43, -14.57, -24.53, -37.69, -54.40, -74.81, -99.41, -128.55)  # H to Ne
-    + (-161.86, -199.61, -241.88, -288.85, -340.72, -397.51, -459.48, -526.82)  # Na to Ar
-)
-_PER_HARTREE = {"Ha": 1.0, "eV": 27.2114, "kcal/mol": 627.509, "kJ/mol": 2625.50}
-_FORCE_UNIT = {"Ha": "Ha/bohr", "eV": "eV/Å", "kcal/mol": "kcal/mol/Å", "kJ/mol": "kJ/mol/Å"}
 _NAMES = {
     "energy": ("energy", "total_energy", "potential_energy"),
     "forces": ("forces", "force"),
@@ -200,28 +194,25 @@ def _unit(
     if target == "energy":
         return _energy_unit(key, values, sample)
     if target == "forces":
-        return _FORCE_UNIT[energy_unit], "to go with the energy"
+        return FORCE_UNITS[energy_unit], "to go with the energy"
     largest = max((float(np.abs(np.asarray(value, dtype=np.float64)).max()) for value in values), default=0.0)
-    # 1 eV/Å^3 is 160 GPa: no ordinary structure is under that much stress
-    if largest > 1.0:
+    if largest > LARGEST_STRESS:
         return "GPa", "numbers this large are not eV/Å^3"
     return "eV/Å^3", "ASE's convention, positive under tension"
 
 
 def _energy_unit(key: str, values: Sequence[Any], sample: Sequence[Atoms]) -> tuple[str, str]:
-    for unit, spellings in {"kcal/mol": ("kcal",), "kJ/mol": ("kj",), "Ha": ("hartree",)}.items():
-        if any(word in key.lower() for word in spellings):
-            return unit, "after its name"
+    named = unit_by_name(key)
+    if named is not None:
+        return named, "after its name"
     ratios = []
     for atoms, value in zip(sample, values, strict=True):
-        if atoms.numbers.max() <= len(_ALL_ELECTRON):
-            total = sum(_ALL_ELECTRON[z - 1] for z in atoms.numbers)
+        total = all_electron_total(atoms.numbers)
+        if total is not None:
             ratios.append(float(np.asarray(value, dtype=np.float64).reshape(())) / total)
-    if ratios:
-        ratio = float(np.median(ratios))
-        for unit, size in _PER_HARTREE.items():
-            if abs(ratio / size - 1) < 0.04:
-                return unit, "all-electron energies of the atoms add up to this"
+    unit = unit_of_totals(float(np.median(ratios))) if ratios else None
+    if unit is not None:
+        return unit, "all-electron energies of the atoms add up to this"
     return "eV", "the convention of extended XYZ"
 
 
