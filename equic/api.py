@@ -19,11 +19,16 @@ if TYPE_CHECKING:
 PathLike = str | Path
 
 
-def check(spec: PathLike, overrides: Sequence[str] = ()) -> Compilation:
-    """Compile a spec without torch and without its data; look at `.ok` and `.report`."""
+def check(spec: PathLike, overrides: Sequence[str] = (), *, data: bool = False) -> Compilation:
+    """Compile a spec without torch, and read its data if asked to; look at `.ok` and `.report`."""
     from equic.compiler.pipeline import compile_file
 
-    return compile_file(str(spec), overrides)
+    done = compile_file(str(spec), overrides)
+    if data:
+        from .data_check import check_data
+
+        check_data(done)
+    return done
 
 
 def plan(spec: PathLike, overrides: Sequence[str] = ()) -> tuple[Plan, Compilation]:
@@ -69,15 +74,38 @@ def train(
 ) -> TrainingResult:
     """Train a spec's model; the run goes to `runs/NAME/NUMBER`, or continues the folder `resume`.
 
+    The data is checked first, as `check(spec, data=True)` does; with `progress`, warnings are printed.
+
     Raises:
-        SpecError: the spec is wrong.
-        EquicError: the data does not fit it, or training met a number that is not finite.
+        SpecError: the spec is wrong, or the data does not fit it.
+        EquicError: training met a number that is not finite.
     """
+    done = check(spec, overrides, data=True)
+    done.report.raise_if_errors()
+    if progress:
+        from equic.compiler.language.render import print_report
+
+        print_report(done.report)
+    return train_compiled(done, runs=runs, device=device, minutes=minutes, resume=resume, progress=progress)
+
+
+def train_compiled(
+    done: Compilation,
+    *,
+    runs: PathLike = "runs",
+    device: str = "auto",
+    minutes: float | None = None,
+    resume: PathLike | None = None,
+    progress: bool = True,
+) -> TrainingResult:
+    """Train what `check(spec, data=True)` found fit for it; see `train`."""
     from equic.compiler.source_text import resolved_text
+    from equic.runtime.plan import Plan
     from equic.runtime.training import new_run_directory
     from equic.runtime.training import train as run_training
 
-    made, done = plan(spec, overrides)
+    assert done.plan is not None
+    made = Plan.from_json(done.plan)
     directory = Path(resume) if resume else new_run_directory(Path(runs), made.name)
     return run_training(
         made,

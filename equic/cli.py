@@ -24,6 +24,7 @@ from .options import (
     compiled,
     complaints,
     console,
+    read_data,
 )
 
 app = typer.Typer(
@@ -41,28 +42,34 @@ def check(
     overrides: SetOption = None,
     as_json: JsonOption = False,
     concise: Annotated[bool, typer.Option(help="one line a diagnostic")] = False,
+    data: Annotated[
+        bool, typer.Option("--data", help="read the data files too, still without torch")
+    ] = False,
 ) -> None:
-    """Check a spec without torch: types, symmetry, units, structure.
+    """Check a spec without torch: types, symmetry, units, structure; with --data also the files that it names.
 
-    Example: [bold]equic check spec.yaml[/bold]
+    Example: [bold]equic check spec.yaml --data[/bold]
     """
     from equic.compiler.language.render import render_json
     from equic.compiler.summary import summarize
 
     from . import api
-    from .show import print_diagnostics, print_summary
+    from .show import data_rows, print_diagnostics, print_summary
 
     done = api.check(spec, overrides or [])
+    read = read_data(done) if data and done.ok else None
     if as_json:
         from dataclasses import asdict
 
         facts = asdict(summarize(done)) if done.ok else None
         text = {"ok": done.ok, "diagnostics": render_json(done.report), "summary": facts}
+        if data:
+            text["data"] = data_rows(read)
         print(json.dumps(text, ensure_ascii=False, indent=1))
     else:
         print_diagnostics(done, complaints, concise=concise)
         if done.ok:
-            print_summary(summarize(done), console)
+            print_summary(summarize(done), console, data=data_rows(read) if data else ())
     if not done.ok:
         raise typer.Exit(2)
 
@@ -106,8 +113,8 @@ def train(
     """
     from . import api
 
-    compiled(spec, overrides)
-    api.train(spec, overrides or [], runs=runs, minutes=minutes, resume=resume, device=device)
+    done = compiled(spec, overrides, data=True)
+    api.train_compiled(done, runs=runs, minutes=minutes, resume=resume, device=device)
 
 
 @app.command()
@@ -130,7 +137,7 @@ def tune(
     """
     from . import api
 
-    compiled(spec, overrides)
+    compiled(spec, overrides, data=True)
     api.tune(
         spec,
         overrides or [],

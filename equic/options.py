@@ -10,6 +10,7 @@ from rich.console import Console
 
 if TYPE_CHECKING:
     from equic.compiler.pipeline import Compilation
+    from equic.runtime.data.audit.audit import Audit
 
 SpecArgument = Annotated[Path, typer.Argument(help="the spec, a YAML file", show_default=False)]
 FileArgument = Annotated[
@@ -23,13 +24,31 @@ console = Console(highlight=False)
 complaints = Console(stderr=True, highlight=False)
 
 
-def compiled(spec: Path, overrides: list[str] | None) -> Compilation:
-    """Compile, or print what is wrong and leave with 2."""
+def compiled(spec: Path, overrides: list[str] | None, *, data: bool = False) -> Compilation:
+    """Compile, and read the data if asked to; print what is wrong and leave with 2, or print what is doubtful."""
     from . import api
     from .show import print_diagnostics
 
     done = api.check(spec, overrides or [])
-    if not done.ok:
+    if data and done.ok:
+        read_data(done)
+    if not done.ok or data:
         print_diagnostics(done, complaints)
+    if not done.ok:
         raise typer.Exit(2)
     return done
+
+
+def read_data(done: Compilation) -> Audit:
+    """`check_data`, with a line on the terminal that says how far it is."""
+    from .data_check import check_data
+
+    if not complaints.is_terminal:
+        return check_data(done)
+    with complaints.status("reading the data") as status:
+
+        def progress(file: str, frames: int) -> None:
+            if frames % 500 == 0:
+                status.update(f"reading {file}: {frames:,} structures")
+
+        return check_data(done, progress=progress)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
@@ -10,12 +11,13 @@ from rich.table import Table
 if TYPE_CHECKING:
     from equic.compiler.pipeline import Compilation
     from equic.compiler.summary import Summary
+    from equic.runtime.data.audit.audit import Audit
 
 COLORS = {"exact": "green", "approximate": "yellow", "broken": "red"}
 
 
-def print_summary(summary: Summary, console: Console) -> None:
-    """What was declared, what was proven, what it costs."""
+def print_summary(summary: Summary, console: Console, *, data: Sequence[Mapping[str, Any]] = ()) -> None:
+    """What was declared, what was proven, what it costs; and which files were read, if any were."""
     console.print(f"[bold]{summary.name}[/bold]: {summary.kind}, {summary.architecture}")
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column(style="dim", no_wrap=True)
@@ -38,8 +40,22 @@ def print_summary(summary: Summary, console: Console) -> None:
         table.add_row("reach", f"{summary.reach:g} Å")
     if summary.searched:
         table.add_row("searched", ", ".join(summary.searched))
+    for k, row in enumerate(data):
+        low, high = row["atoms"]
+        sizes = f" of {low} to {high} atoms" if low != high else f" of {low} atoms" if low else ""
+        words = f"{row['set']:<12} {row['frames']:,} frames{sizes}, {row['file']}"
+        table.add_row("data" if k == 0 else "", words.replace("[", r"\["))
     table.add_row("graph", f"{summary.ops} ops, {summary.graph_hash[:12]}")
     console.print(table)
+
+
+def data_rows(audit: Audit | None) -> list[dict[str, Any]]:
+    """Each set that has a file: its name, file, frames and sizes."""
+    sets = audit.sets if audit is not None else ()
+    return [
+        {"set": one.name, "file": one.file, "frames": one.facts.frames, "atoms": list(one.facts.atoms)}
+        for one in sets
+    ]
 
 
 def print_diagnostics(done: Compilation, console: Console, *, concise: bool = False) -> None:

@@ -126,6 +126,20 @@ class Code(StrEnum):
     ISOLATED_ATOMS = "D503"
     LOSS_WITHOUT_LABEL = "D504"
     SET_NAME = "D505"
+    DATA_FILE = "D506"
+    LABEL_MISSING = "D507"
+    LABEL_SHAPE = "D508"
+    LABEL_NOT_FINITE = "D509"
+    UNDECLARED_SPECIES = "D510"
+    UNSEEN_SPECIES = "D511"
+    UNLIKELY_UNIT = "D512"
+    SHARED_STRUCTURES = "D513"
+    NO_ISOLATED_ATOM = "D514"
+    UNLIKELY_BINDING = "D515"
+    LABELS_CONTRADICT = "D516"
+    STRESS_NOT_PERIODIC = "D517"
+    CONSTANT_LABEL = "D518"
+    NOTHING_LEFT = "D519"
 
     # R: search
     EMPTY_SEARCH = "R601"
@@ -154,13 +168,14 @@ class Page:
 
 def pages() -> dict[Code, Page]:
     """Every page by its code, in the order of the codes."""
+    from .pages_data import PAGES as data
     from .pages_language import PAGES as language
     from .pages_physics import PAGES as physics
     from .pages_source import PAGES as source
     from .pages_symmetry import PAGES as symmetry
     from .pages_types import PAGES as types
 
-    found = {**source, **language, **types, **symmetry, **physics}
+    found = {**source, **language, **types, **symmetry, **physics, **data}
     return {code: found[code] for code in Code}
 
 

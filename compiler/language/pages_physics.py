@@ -1,4 +1,4 @@
-"""Pages of the P and D codes: the structure of the physics, and data."""
+"""Pages of the P codes: the structure of the physics."""
 
 from .codes import Code, Page
 
@@ -132,39 +132,5 @@ PAGES: dict[Code, Page] = {
         "constraints: {hamiltonian: null}\n"
         "model: {blocks: [{kind: kinetic}, {kind: mlp}]}",
         "Write `derivatives: {flow_of: hamiltonian}` and a Hamiltonian constraint, or use `mlp` blocks alone.",
-    ),
-    Code.NO_LABELS: Page(
-        "the training set has no labels",
-        "Without labels there is nothing to learn: they say which key of the file holds which target.",
-        "data: {train: {path: a.xyz}}",
-        "Write `labels: {energy: {key: ...}}`. `equic init FILE` lists the keys of a file.",
-    ),
-    Code.UNKNOWN_LABEL: Page(
-        "a label belongs to no target",
-        "Labels are named by the target that they train, and the spec declares no such target.",
-        "data: {train: {path: a.xyz, labels: {enrgy: {key: energy}}}}",
-        "Correct the name, or declare the target.",
-    ),
-    Code.ISOLATED_ATOMS: Page(
-        "energies of isolated atoms do not fit the species",
-        "Energies of isolated atoms are subtracted before training. A species without one would make every total "
-        "energy wrong by thousands of eV; one that the system does not have is a slip.",
-        "data: {train: {path: a.xyz, labels: {energy: {key: energy}}}, isolated_atoms: {H: -13.6, N: -1484}}",
-        "Give one energy for each species, in eV, or write `least_squares`.",
-    ),
-    Code.LOSS_WITHOUT_LABEL: Page(
-        "the loss weights a target without label",
-        "The weight would have no effect: the training set has no label for this target.",
-        "targets: {forces: {gradient_of: energy, wrt: positions, scale: -1}}\n"
-        "data: {train: {path: a.xyz, labels: {energy: {key: energy}}}}\n"
-        "train: {loss: {forces: {weight: 10}}}",
-        "Add the label, or remove the weight.",
-    ),
-    Code.SET_NAME: Page(
-        "the name of a data set is taken",
-        "`train`, `validation` and `test` stand directly under `data`; a set of that name under `others` would replace "
-        "them.",
-        "data: {train: {path: a.xyz, labels: {energy: {key: energy}}}, others: {test: {path: b.xyz}}}",
-        "Move it up, or give it another name.",
     ),
 }

@@ -83,7 +83,8 @@ def read_label(found: Mapping[str, Any], key: str, output: Output, atoms: int, w
         shape = (() if output.index == "system" else (atoms,)) + (() if dim == 1 else (dim,))
         same_but_for_ones = value.size == np.prod(shape) and (dim == 1 or value.shape == shape)
         if not (value.shape == shape or same_but_for_ones):
-            message = f"{where}: `{key}` has shape {list(value.shape)}, expected {list(shape)}"
+            expected = list(shape) if shape else "one number"
+            message = f"{where}: `{key}` has shape {list(value.shape)}, expected {expected}"
             raise LabelError("shape", message)
         value = value.reshape(shape)
     if not np.isfinite(value).all():

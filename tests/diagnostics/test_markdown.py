@@ -2,6 +2,9 @@
 
 A case has a `yaml` block (a whole spec; `extends: bases/atoms.yaml` keeps it short), a `diagnostics` block (in
 full, or one line each), and may have a `mended` block, a spec that compiles without errors.
+A case about data has a `script` block, Python that writes the files into an empty folder; then the files are
+checked too, for the spec and for the mended one (whose own `mended-script`, if any, writes over them). A `script`
+under the first heading of a file runs before that of every case.
 `UPDATE_GOLDEN=1 pytest tests/diagnostics` writes what the compiler says now; read the difference before you commit.
 """
 
@@ -17,9 +20,11 @@ from equic.compiler.language.render import render_concise, render_full
 from equic.compiler.language.source import source_from_text
 from equic.compiler.pipeline import compile_spec
 
+from equic.data_check import check_data
+
 HERE = Path(__file__).parent
 UPDATE = os.environ.get("UPDATE_GOLDEN") == "1"
-FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FENCE = re.compile(r"^```([\w-]+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 CODE = re.compile(r"(?:error|warning|note)\[([A-Z]\d{3})\]")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 
@@ -33,6 +38,8 @@ class Case:
     spec: str
     expected: str
     mended: str | None
+    scripts: tuple[str, ...]
+    mending: tuple[str, ...]
     start: int
     end: int
 
@@ -49,13 +56,20 @@ def read_cases(file: Path) -> list[Case]:
         if not any(f.start() < match.start() < f.end() for f in fences)
     ]
     ends = [match.start() for match in outside[1:]] + [len(text)]
-    cases = []
+    cases, common = [], []
     for heading, end in zip(outside, ends, strict=True):
         blocks = {f.group(1): f for f in fences if heading.end() <= f.start() < end}
         if not blocks:
             continue  # a heading with prose alone
+        if set(blocks) == {"script"} and not cases:
+            common.append(blocks["script"].group(2))
+            continue
         assert {"yaml", "diagnostics"} <= set(blocks), f"{file.name}: `{heading.group(1)}` lacks a block"
         found, mended = blocks["diagnostics"], blocks.get("mended")
+        scripts, mending = (
+            tuple(blocks[name].group(2) for name in (name,) if name in blocks)
+            for name in ("script", "mended-script")
+        )
         cases.append(
             Case(
                 file,
@@ -63,6 +77,8 @@ def read_cases(file: Path) -> list[Case]:
                 blocks["yaml"].group(2),
                 found.group(2),
                 mended.group(2) if mended else None,
+                (*common, *scripts) if scripts or common else (),
+                mending,
                 found.start(2),
                 found.end(2),
             )
@@ -70,16 +86,25 @@ def read_cases(file: Path) -> list[Case]:
     return cases
 
 
-def compile_text(text: str) -> Report:
+def compile_text(text: str, *, data: bool = False) -> Report:
     report = Report()
     source = source_from_text(text, report=report, directory=HERE)
     if source is not None:
-        compile_spec(source, report)
+        done = compile_spec(source, report)
+        if data:
+            check_data(done)
     return report
 
 
-def say(text: str, *, concise: bool) -> str:
-    report = compile_text(text)
+def run_scripts(scripts: tuple[str, ...]) -> None:
+    """Run the scripts of a case, one after the other, in one namespace and the present folder."""
+    names: dict[str, object] = {}
+    for script in scripts:
+        exec(compile(script, "<script>", "exec"), names)
+
+
+def say(text: str, *, concise: bool, data: bool = False) -> str:
+    report = compile_text(text, data=data)
     parts = [
         render_concise(diagnostic) if concise else render_full(diagnostic, report.texts)
         for diagnostic in report.diagnostics
@@ -93,10 +118,12 @@ CASES = [case for file in FILES for case in read_cases(file)]
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_diagnostics(case):
+def test_diagnostics(case, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run_scripts(case.scripts)
     first = case.expected.partition("\n")[0]
     assert case.expected or UPDATE, "the diagnostics block is empty"
-    got = say(case.spec, concise=bool(re.match(r"\S+:\d+:\d+: ", first)))
+    got = say(case.spec, concise=bool(re.match(r"\S+:\d+:\d+: ", first)), data=bool(case.scripts))
     if got != case.expected and UPDATE:
         assert "CI" not in os.environ, "golden texts are not rewritten in continuous integration"
         rewrite(case, got)
@@ -105,9 +132,14 @@ def test_diagnostics(case):
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.mended is not None], ids=str)
-def test_the_mended_spec_compiles(case):
-    report = compile_text(case.mended)
+def test_the_mended_spec_compiles(case, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run_scripts((*case.scripts, *case.mending))
+    report = compile_text(case.mended, data=bool(case.scripts))
     report.raise_if_errors()
+    said = set(CODE.findall(case.expected))
+    left = {str(diagnostic.code) for diagnostic in report.diagnostics}
+    assert not (case.scripts and said & left), "the mended spec still gets the diagnostic that it mends"
 
 
 def rewrite(case: Case, got: str) -> None:

@@ -157,7 +157,7 @@ class TestWhatIsWrongIsNamed:
             (
                 lambda atoms: atoms.info.update(ref_energy=np.ones(3)),
                 {"energy": {"key": "ref_energy", "factor": 1.0}},
-                "a.xyz:frame 1: `ref_energy` has shape [3], expected []",
+                "a.xyz:frame 1: `ref_energy` has shape [3], expected one number",
                 "",
             ),
             (

@@ -19,6 +19,8 @@ from equic.compiler.language.render import (
 from equic.compiler.language.source import Source, merge, source_from_text
 from equic.compiler.pipeline import compile_spec
 
+from equic.data_check import codes_of_kinds
+
 
 def span(line: int, start: int, end: int, file: str = "spec.yaml") -> Span:
     return Span(file, Position(line, start), Position(line, end))
@@ -83,6 +85,7 @@ ELSEWHERE = {
     Code.ENCODING,
     Code.NOTHING_TO_SEARCH,
 }
+DATA = tuple(codes_of_kinds().values())
 
 
 def compile_example(code: Code, example: str) -> Report:
@@ -102,10 +105,15 @@ def compile_example(code: Code, example: str) -> Report:
     return report
 
 
-@pytest.mark.parametrize("code", [code for code in Code if code not in ELSEWHERE])
+@pytest.mark.parametrize("code", [code for code in Code if code not in {*ELSEWHERE, *DATA}])
 def test_the_example_of_a_page_triggers_its_code(code):
     report = compile_example(code, pages()[code].example)
     assert code in [diagnostic.code for diagnostic in report.diagnostics]
+
+
+@pytest.mark.parametrize("code", DATA)
+def test_without_its_data_the_example_of_a_page_is_sound(code):
+    compile_example(code, pages()[code].example).raise_if_errors()
 
 
 @pytest.mark.parametrize(

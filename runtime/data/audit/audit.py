@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,15 @@ Progress = Callable[[str, int], None]
 Places = Mapping[str, tuple[str | int, ...]]
 
 
-def audit(plan: Plan, places: Places, *, progress: Progress | None = None) -> tuple[Finding, ...]:
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """Facts of every set with a file of its own, and what they mean."""
+
+    sets: tuple[Checked, ...] = ()
+    findings: tuple[Finding, ...] = ()
+
+
+def audit(plan: Plan, places: Places, *, progress: Progress | None = None) -> Audit:
     """Everything that is wrong, or looks wrong, with the data of a plan. Needs no torch; trains nothing.
 
     Args:
@@ -29,10 +39,10 @@ def audit(plan: Plan, places: Places, *, progress: Progress | None = None) -> tu
         progress: called as progress(file, frames read so far) while a file is read for the first time.
 
     Returns:
-        Findings in the order of the sets; none where there are no data.
+        The sets, `train` first, and findings in their order; nothing where there are no data.
     """
     if plan.data is None:
-        return ()
+        return Audit()
     entries = plan.data["sets"]
     train = entries["train"]
     sets = []
@@ -42,7 +52,7 @@ def audit(plan: Plan, places: Places, *, progress: Progress | None = None) -> tu
             own = name in places and entry["labels"] != train["labels"]
             home = places[name] if own or name == "train" else places["train"]
             sets.append(Checked(name, places[name], home, full, facts_of(plan, full, progress=progress)))
-    return tuple(_findings(plan, sets, places))
+    return Audit(tuple(sets), tuple(_findings(plan, sets, places)))
 
 
 def facts_of(plan: Plan, entry: Mapping[str, Any], *, progress: Progress | None = None) -> FileFacts:
@@ -53,7 +63,8 @@ def facts_of(plan: Plan, entry: Mapping[str, Any], *, progress: Progress | None 
         if target in plan.outputs
     }
     rest = {key: value for key, value in entry.items() if key not in ("path", "labels")}
-    request = {"kind": plan.kind, "system": dict(plan.system), "labels": asked, "rest": rest}
+    system = {key: plan.system[key] for key in ("species", "dim") if key in plan.system}
+    request = {"kind": plan.kind, "system": system, "labels": asked, "rest": rest}
 
     def compute() -> FileFacts:
         if plan.kind == "atoms":
@@ -67,8 +78,9 @@ def _findings(plan: Plan, sets: Sequence[Checked], places: Places) -> Iterator[F
     for one in sets:
         if one.facts.problem is not None:
             path = (*one.at, "path")
-            help = one.facts.help or "name a file that can be read"
-            yield Finding("file", True, path, one.facts.problem, help)
+            folder = f"{Path(one.entry['path']).parent}{os.sep}"
+            help = (one.facts.help or "name a file that can be read").replace(folder, "")
+            yield Finding("file", True, path, one.facts.problem.replace(folder, ""), help)
         yield from label_findings(plan, one)
         if plan.kind == "atoms":
             yield from unit_findings(plan, one)

@@ -38,8 +38,8 @@ def cached_facts(path: Path, request: Mapping[str, Any], compute: Callable[[], F
         content = _content(path, folder)
     except OSError:
         return compute()
-    question = json.dumps({"version": FACTS_VERSION, **request}, sort_keys=True)
-    entry = folder / f"{hashlib.sha256(f'{content}\n{question}'.encode()).hexdigest()}.json"
+    question = json.dumps({"version": FACTS_VERSION, "content": content, **request}, sort_keys=True)
+    entry = folder / f"{hashlib.sha256(question.encode()).hexdigest()}.json"
     try:
         return facts_from_json(json.loads(entry.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError, KeyError, AttributeError):

@@ -109,5 +109,11 @@ def facts_from_json(data: Mapping[str, Any]) -> FileFacts:
     if len(data["prints"]) != 16 * len(data["numbers"]):
         raise ValueError("fingerprints and frames do not agree")
     return FileFacts(
-        **{**data, "labels": labels, **trends, "atoms": (int(lowest), int(highest)), "compositions": compositions}
+        **{
+            **data,
+            "labels": labels,
+            **trends,
+            "atoms": (int(lowest), int(highest)),
+            "compositions": compositions,
+        }
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from equic.runtime.data.plausible import FORCE_UNITS, LARGEST_STRESS, length_unit, unit_of_forces, unit_of_totals
+from equic.runtime.data.plausible import LARGEST_STRESS, length_unit, unit_of_forces, unit_of_totals
 from equic.runtime.plan import Plan
 
 from .findings import Checked, Finding, Kind
@@ -74,15 +74,22 @@ def unit_findings(plan: Plan, one: Checked) -> Iterator[Finding]:
     facts = one.facts
     energy, forces, stress = (facts.labels.get(name) for name in ("energy", "forces", "stress"))
     guessed = None
-    if energy is not None and energy.found and plan.outputs["energy"].unit == "eV" and facts.totals is not None:
+    if (
+        energy is not None
+        and energy.found
+        and plan.outputs["energy"].unit == "eV"
+        and facts.totals is not None
+    ):
         guessed = unit_of_totals(facts.totals)
         if guessed not in (None, "eV"):
-            yield _unit(one, "energy", f"look like totals in {guessed}: the free atoms add up to them", guessed)
+            yield _unit(
+                one, "energy", f"look like totals in {guessed}: the free atoms add up to them", guessed
+            )
     if forces is not None and forces.found and plan.outputs["forces"].unit == "eV/Å":
         unit = unit_of_forces(forces.rms)
         if unit is not None:
-            words = f"have an RMS of {forces.rms:.3g} eV/Å, far above what is usual"
-            yield _unit(one, "forces", f"{words}; in {unit} it would be", None if " " in unit else unit)
+            words = f"have an RMS of {forces.rms:.3g} eV/Å, far above what is usual: they look like {unit}"
+            yield _unit(one, "forces", words, None if " " in unit else unit)
     if stress is not None and stress.found and plan.outputs["stress"].unit == "eV/Å^3":
         size = max(abs(stress.smallest), abs(stress.largest))
         if size > LARGEST_STRESS:
@@ -102,7 +109,6 @@ def unit_findings(plan: Plan, one: Checked) -> Iterator[Finding]:
 
 def _unit(one: Checked, target: str, words: str, unit: str | None) -> Finding:
     place, related = one.label(target)
-    unit = FORCE_UNITS.get(unit, unit) if target == "forces" and unit is not None else unit
     help = f"write `unit: {unit}` if that is the unit of the file" if unit else "check the unit of the file"
     return Finding("unit", False, place, f"the {_PLURAL[target]} of {one.file} {words}", help, related)
 

@@ -1,10 +1,10 @@
-"""Labels that contradict each other: forces and energies, stress and volume, rates and states, free atoms and totals."""
+"""Labels that contradict each other: forces and energies, stress and volume, rates and states, atoms and totals."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from equic.runtime.data.plausible import ORDINARY_BINDING, unit_of_binding
+from equic.runtime.data.plausible import ORDINARY_BINDING, unit_of_binding, unit_of_totals
 from equic.runtime.plan import Plan
 
 from .findings import Checked, Finding
@@ -12,17 +12,15 @@ from .trends import Trend
 
 # The rule behind the prediction is good to the third order of the displacement: in real sets the ratio is 0.8 to 1.1.
 _AGREES = (0.6, 1.6)
-# ratio found / predicted -> what explains it, in units of the label
+# ratios, either way round, that a mistaken unit leaves between energies and the work of forces
 _FORCES = {
-    "energies in eV and forces in kcal/mol/Å": 1 / 23.0605,
-    "energies in eV and forces in kJ/mol/Å": 1 / 96.4853,
-    "energies in kcal/mol and forces in eV/Å": 23.0605,
-    "energies in kJ/mol and forces in eV/Å": 96.4853,
-    "energies in eV and forces in Ha/bohr": 51.4221,
-    "energies in Ha and forces in eV/Å": 1 / 27.2114,
-    "energies in Ha and forces in Ha/bohr": 1.8897,
-    "energies in Ha and forces in kcal/mol/Å": 1 / 627.509,
-    "energies in kcal/mol and forces in Ha/bohr": 1185.8,
+    "kcal/mol and eV": 23.0605,
+    "kJ/mol and eV": 96.4853,
+    "Ha/bohr and eV/Å": 51.4221,
+    "Ha and eV": 27.2114,
+    "bohr and Å": 1.8897,
+    "Ha and kcal/mol": 627.509,
+    "Ha/bohr and kcal/mol/Å": 1185.8,
 }
 _STRESS = {"GPa": 1 / 160.2177, "kbar": 1 / 1602.177, "bar": 1 / 1602177.0, "Ha/bohr^3": 183.63}
 
@@ -43,7 +41,7 @@ def _forces(one: Checked, trend: Trend) -> Iterator[Finding]:
     energy, _ = one.label("energy")
     if energy != place:
         related = (*related, (energy, "the energies"))
-    pairs = f"(rank correlation {trend.rank:.2f} over {trend.pairs} pairs of neighbouring structures)"
+    pairs = f"(rank correlation {trend.rank:.2f} over {trend.pairs} pairs)"
     if trend.follows < 0:
         yield Finding(
             "contradiction",
@@ -55,14 +53,16 @@ def _forces(one: Checked, trend: Trend) -> Iterator[Finding]:
         )
     elif trend.follows > 0 and not _AGREES[0] < trend.ratio < _AGREES[1]:
         high = one.facts.atoms[1]
-        known = {**_FORCES, "energies an atom": 1 / high} if high > 1 else _FORCES
-        name = _explanation(trend.ratio, known)
+        known = _FORCES if high < 3 else {**_FORCES, f"1 and the {high} atoms of a structure": float(high)}
+        name = _explanation(max(trend.ratio, 1 / trend.ratio), known)
         yield Finding(
             "contradiction",
             False,
             place,
             f"energies of {one.file} change {trend.ratio:.2g} times as much as its forces say {pairs}",
-            f"that ratio is the one of {name}: check both units" if name else "check the units of both",
+            f"that is, within the error, the ratio of {name}: check the units of both"
+            if name
+            else "check the units of both",
             related,
         )
     elif trend.is_absent:
@@ -78,7 +78,7 @@ def _forces(one: Checked, trend: Trend) -> Iterator[Finding]:
 
 def _stress(one: Checked, trend: Trend) -> Iterator[Finding]:
     place, related = one.label("stress")
-    pairs = f"(rank correlation {trend.rank:.2f} over {trend.pairs} pairs of cells)"
+    pairs = f"(rank correlation {trend.rank:.2f} over {trend.pairs} pairs)"
     if trend.follows < 0:
         unit = "" if _AGREES[0] < trend.ratio < _AGREES[1] else _explanation(trend.ratio, _STRESS)
         yield Finding(
@@ -97,7 +97,9 @@ def _stress(one: Checked, trend: Trend) -> Iterator[Finding]:
             False,
             place,
             f"energies of {one.file} change {trend.ratio:.2g} times as much with the cell as its stress says {pairs}",
-            f"that ratio is the one of a stress in {name}: write `unit: {name}`" if name else "check its unit",
+            f"that ratio is the one of a stress in {name}: write `unit: {name}`"
+            if name
+            else "check its unit",
             related,
         )
 
@@ -145,16 +147,23 @@ def binding_findings(plan: Plan, train: Checked) -> Iterator[Finding]:
     low, high = ORDINARY_BINDING
     if low < binding < high:
         return
-    unit = unit_of_binding(energies / atoms, reference / atoms)
-    words = f"{abs(binding):,.3g} eV an atom {'above' if binding > 0 else 'below'} the isolated atoms"
+    words = f"{_amount(abs(binding))} eV an atom {'above' if binding > 0 else 'below'} the isolated atoms"
     help = "take the free atoms from the same calculations as the totals, or write `isolated_atoms: least_squares`"
+    sure = train.facts.totals is not None and unit_of_totals(train.facts.totals) == "eV"
+    unit = None if sure else unit_of_binding(energies / atoms, reference / atoms)
     if unit is not None:
         help = f"read as {unit}, the energies would lie as usual: check the unit of the label"
+    elif low < (energies - 27.2114 * reference) / atoms < high:
+        help = "read as Ha, the energies of the isolated atoms would fit: give them in eV"
     yield Finding(
         "binding",
         False,
         ("data", "isolated_atoms"),
         f"structures of {train.file} lie {words}; chemical bonds are worth 0 to 10 eV",
         help,
-        (((*train.label("energy")[0],), "the energies"),),
+        ((train.label("energy")[0], "the energies"),),
     )
+
+
+def _amount(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

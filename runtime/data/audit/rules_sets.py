@@ -52,7 +52,17 @@ def shared_findings(plan: Plan, sets: Sequence[Checked]) -> Iterator[Finding]:
     prints = {one.name: one.facts.fingerprints() for one in sets}
     for first, second in combinations(sets, 2):
         shared = prints[first.name].keys() & prints[second.name].keys()
-        if not shared or first.entry["path"] == second.entry["path"]:
+        if not shared:
+            continue
+        if first.entry["path"] == second.entry["path"]:
+            yield Finding(
+                "shared",
+                False,
+                (*second.at, "path"),
+                f"`{second.name}` is the very file of `{first.name}`",
+                "name another file, or draw the set: `test: 0.1`",
+                (((*first.at, "path"), f"`{first.name}`"),),
+            )
             continue
         a, b = min((prints[first.name][key], prints[second.name][key]) for key in shared)
         unit = "frame" if plan.kind == "atoms" else "row"
@@ -107,7 +117,9 @@ def isolated_findings(plan: Plan, train: Checked) -> Iterator[Finding]:
             )
 
 
-def split_findings(plan: Plan, train: Checked, places: Mapping[str, tuple[str | int, ...]]) -> Iterator[Finding]:
+def split_findings(
+    plan: Plan, train: Checked, places: Mapping[str, tuple[str | int, ...]]
+) -> Iterator[Finding]:
     """Sets drawn from the training set must leave some of it."""
     assert plan.data is not None
     drawn = {name: entry for name, entry in plan.data["sets"].items() if "path" not in entry}
