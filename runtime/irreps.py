@@ -117,6 +117,11 @@ class Irreps:
         return sum(block.mul for block in self.blocks)
 
     @property
+    def invariants(self) -> int:
+        """How many numbers of O(3) there are that nothing moves: copies of 0e."""
+        return sum(block.mul for block in self.blocks if block.irrep == (0, 1))
+
+    @property
     def kinds(self) -> tuple[tuple[int, int], ...]:
         """The different (l, p), in order of first appearance."""
         return tuple(dict.fromkeys(block.irrep for block in self.blocks))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from .errors import ArtifactError, DataError
+from .irreps import Irreps
 from .layers.base import Layer
 from .plan import Plan, Step
 
@@ -20,19 +21,15 @@ DIFFERENTIATING = ("grad", "poisson")
 class Statistics(nn.Module):
     """Numbers that the training data fixes, float64 however the model is cast.
 
-    Until they are set: `average_neighbors` 1, `atomic_energies` zeros [species], `scale` 1, `shift` 0 (eV).
+    Until they are set: `average_neighbors` 1, `atomic_energies` zeros [species], `scale` 1, `shift` 0 (eV); of
+    every target that is rescaled `TARGET_scale` ones [blocks] and `TARGET_shift` zeros [invariants].
     """
 
-    def __init__(self, names: Iterable[str], species: int) -> None:
+    def __init__(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
         super().__init__()
-        defaults = {
-            "average_neighbors": torch.ones((), dtype=torch.float64),
-            "atomic_energies": torch.zeros(species, dtype=torch.float64),
-            "scale": torch.ones((), dtype=torch.float64),
-            "shift": torch.zeros((), dtype=torch.float64),
-        }
-        for name in names:
-            self.register_buffer(name, defaults[name])
+        for name, shape in shapes.items():
+            start = torch.zeros if name.endswith(("energies", "shift")) else torch.ones
+            self.register_buffer(name, start(shape, dtype=torch.float64))
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Statistics:
         for name, value in self._buffers.items():
@@ -40,6 +37,17 @@ class Statistics(nn.Module):
                 moved = fn(value)
                 self._buffers[name] = value.to(moved.device) if moved.dtype != value.dtype else moved
         return self
+
+
+def statistic_shapes(plan: Plan) -> dict[str, tuple[int, ...]]:
+    """How many numbers each of the plan's statistics is."""
+    shapes: dict[str, tuple[int, ...]] = {"atomic_energies": (len(plan.system.get("species", ())),)}
+    for step in plan.steps:
+        if step.layer == "rescale":
+            irreps = Irreps.parse(step.params["irreps"])
+            shapes[f"{step.params['target']}_scale"] = (len(irreps),)
+            shapes[f"{step.params['target']}_shift"] = (irreps.invariants,)
+    return {name: shapes.get(name, ()) for name in plan.statistics}
 
 
 class Model(nn.Module):
@@ -55,7 +63,7 @@ class Model(nn.Module):
     def __init__(self, plan: Plan, layers: Mapping[str, Layer]) -> None:
         super().__init__()
         self.plan = plan
-        self.statistics = Statistics(plan.statistics, len(plan.system.get("species", ())))
+        self.statistics = Statistics(statistic_shapes(plan))
         self._module_names = {name: module_name(name) for name in layers}
         if len(set(self._module_names.values())) < len(layers):
             raise ArtifactError("two steps have names that differ only in special characters")
@@ -63,6 +71,7 @@ class Model(nn.Module):
         self._differentiates = any(step.layer in DIFFERENTIATING for step in plan.steps)
         self._strains = any(step.layer == "grad" and step.params["wrt"] == "strain" for step in plan.steps)
         self._outputs = _outputs(plan)
+        self._numbers = frozenset(name for name, at in self._outputs.items() if plan.step(at).dim == 1)
         fields = {field for layer in layers.values() for field in layer.fields} - {"volume"}
         self._needs = frozenset(fields | ({"cell", "system", "positions"} if self._strains else set()))
         self._schedules: dict[tuple[str, ...], list[tuple[Step, list[str]]]] = {}
@@ -109,8 +118,10 @@ class Model(nn.Module):
         outputs = {name: values[step] for name, step in self._outputs.items()}
         if "state" in inputs:
             outputs = {name: value.to(inputs["state"].dtype) for name, value in outputs.items()}
-        if "hamiltonian" in outputs and outputs["hamiltonian"].ndim > 1:
-            outputs["hamiltonian"] = outputs["hamiltonian"].squeeze(-1)
+        outputs = {
+            name: value.squeeze(-1) if value.ndim > 1 and name in self._numbers else value
+            for name, value in outputs.items()
+        }
         return outputs if create_graph else {name: value.detach() for name, value in outputs.items()}
 
     def intermediate(self, inputs: Mapping[str, Tensor], name: str) -> Tensor:
@@ -234,10 +245,9 @@ def module_name(step: str) -> str:
 def _outputs(plan: Plan) -> dict[str, str]:
     """Name and step of everything that `forward` gives: what the plan names, and what comes with it."""
     outputs = {name: output.step for name, output in plan.outputs.items()}
-    if "energy" in outputs:
-        energy = plan.step(outputs["energy"])
-        if energy.layer == "reduce":
-            outputs["node_energy"] = energy.inputs[0]
+    energy = plan.energy
+    if energy is not None and plan.step(outputs[energy]).layer == "reduce":
+        outputs.setdefault(f"node_{energy}", plan.step(outputs[energy]).inputs[0])
     for step in plan.steps:
         if step.layer == "poisson":
             outputs.setdefault("hamiltonian", step.inputs[0])

@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from .errors import ArtifactError
+from .irreps import Irreps
 
 PLAN_VERSION = 1
 
@@ -57,12 +58,26 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """A value that users see: the step that makes it, and its type."""
+    """A value that users see: the step that makes it, and its type.
+
+    `form`: its numbers are a matrix [3, 3] (`cartesian`), or the components of its irreps one after another.
+    `extensive`: that of two systems far apart is the sum of theirs.
+    """
 
     step: str
     index: str
     rep: str
     unit: str
+    form: str
+    extensive: bool
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one value: [] for one number, [3, 3] for a matrix, else [dim]."""
+        if self.form == "cartesian":
+            return (3, 3)
+        dim = Irreps.parse(self.rep).dim
+        return () if dim == 1 else (dim,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +191,50 @@ class Plan:
             if step.name == name:
                 return step
         raise ArtifactError(f"the plan has no step `{name}`")
+
+    @property
+    def energy(self) -> str | None:
+        """The output that is an energy: one number a system that counts from free atoms, or is differentiated."""
+        differentiated = {step.inputs[0] for step in self.steps if step.layer == "grad"}
+        for name, output in self.outputs.items():
+            read = self.step(output.step).inputs
+            counted = any(self.step(one).layer == "shift_scale" for one in read)
+            if output.index == "system" and output.shape == () and (counted or output.step in differentiated):
+                return name
+        return None
+
+    def derivative(self, wrt: str) -> str | None:
+        """The output that is a derivative by this input: forces by `positions`, stress by `strain`."""
+        for name, output in self.outputs.items():
+            step = self.step(output.step)
+            if step.layer == "grad" and step.params["wrt"] == wrt:
+                return name
+        return None
+
+    @property
+    def forces(self) -> str | None:
+        """The output that moves atoms: the derivative of the energy, or a vector an atom in its unit."""
+        derived = self.derivative("positions")
+        if derived is not None or self.energy is None:
+            return derived
+        unit = f"{self.outputs[self.energy].unit}/Å"
+        vectors = (
+            name
+            for name, one in self.outputs.items()
+            if one.index == "node" and one.unit == unit and Irreps.parse(one.rep) == Irreps.parse("1o")
+        )
+        return next(vectors, None)
+
+    @property
+    def stress(self) -> str | None:
+        """The output that is the derivative of the energy by strain."""
+        return self.derivative("strain")
+
+    @property
+    def per_atom(self) -> frozenset[str]:
+        """The outputs whose errors are also given per atom: energies, and what the loss divides by the atoms."""
+        divided = {name for name, term in ((self.train or {}).get("loss") or {}).items() if term["per_atom"]}
+        return frozenset(divided | ({self.energy} if self.energy is not None else set()))
 
     @property
     def inputs(self) -> tuple[str, ...]:

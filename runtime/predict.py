@@ -24,9 +24,6 @@ Prediction = dict[str, NDArray[np.float64]]
 
 # A batch ends at this many edges even when it has room for more structures: memory goes with the edges.
 EDGES_PER_BATCH = 200_000
-# What a model gives beside its targets, and the set that it lives on.
-EXTRA_INDEX = {"node_energy": "node"}
-
 _VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))  # ASE's order: xx, yy, zz, yz, xz, xy
 
 
@@ -35,7 +32,7 @@ def predict(
 ) -> list[Prediction]:
     """What the model says of each structure, in order.
 
-    Shapes:    energy [], forces [N, 3], stress [3, 3], node_energy [N], others as their type says; float64
+    Shapes:    energy [], forces [N, 3], stress [3, 3], node_energy [N], matrices [3, 3], others [dim]; float64
     Units:     eV, eV/Å, eV/Å^3, the plan's
     A stress is given only for structures that are periodic in all three directions. A model is left on the device
     that it came on; an exported one runs on the device that it was compiled for.
@@ -137,15 +134,18 @@ def _split(
     outputs: Mapping[str, NDArray[np.float64]], frames: Sequence[Frame], plan: Plan
 ) -> Iterator[Prediction]:
     """The rows of each structure, copied: a view would keep the whole batch alive."""
-    index = EXTRA_INDEX | {name: output.index for name, output in plan.outputs.items()}
+    index = {name: output.index for name, output in plan.outputs.items()}
+    stress = plan.derivative("strain")
     start = 0
     for number, frame in enumerate(frames):
         end = start + len(frame)
         prediction = {}
         for name, value in outputs.items():
-            if name == "stress" and not frame.pbc.all():
+            if name == stress and not frame.pbc.all():
                 continue
-            prediction[name] = (value[start:end] if index[name] == "node" else value[number]).copy()
+            # what a model gives beside its targets are the terms of a sum over atoms
+            per_atom = index.get(name, "node") == "node"
+            prediction[name] = (value[start:end] if per_atom else value[number]).copy()
         start = end
         yield prediction
 

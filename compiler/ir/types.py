@@ -80,7 +80,21 @@ class Plain:
         return str(self.dim)
 
 
-Rep = Irreps | Categories | Plain
+@dataclass(frozen=True, slots=True)
+class Cartesian:
+    """A Cartesian tensor [3, 3]: these irreps in another basis, one row for each axis."""
+
+    irreps: Irreps
+
+    @property
+    def dim(self) -> int:
+        return 9
+
+    def __str__(self) -> str:
+        return f"{self.irreps} as 3x3"
+
+
+Rep = Irreps | Categories | Plain | Cartesian
 
 
 @dataclass(frozen=True, slots=True)

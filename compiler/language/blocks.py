@@ -142,8 +142,11 @@ AtomsBlock = Annotated[MpBlock | ActBlock | LinearBlock, Field(discriminator="ki
 StateBlock = Annotated[MlpBlock | KineticBlock | PairsBlock, Field(discriminator="kind")]
 
 
-class EnergyHead(Block):
-    """Reads every layer: linear maps to one invariant, the last through a small network."""
+class Head(Block):
+    """Reads every layer that carries what the target is made of: linear maps, the last through a small network.
+
+    That network is gated where the target is not an invariant: `last` counts copies of each of its irreps.
+    """
 
     read: Literal["linear"] = Field(default="linear", description="how each layer is read")
     last: Widths = Field(default=(16,), description="hidden widths of the last layer's network")
@@ -155,8 +158,8 @@ class AtomsModel(Block):
 
     features: Features = Field(description="what every atom and edge starts with")
     blocks: tuple[AtomsBlock, ...] = Field(min_length=1, description="layers, one after another")
-    heads: dict[str, EnergyHead] = Field(
-        default={"energy": EnergyHead()}, description="target → how it is read"
+    heads: dict[str, Head] = Field(
+        default={}, description="target → how it is read; `default` stands for those not named"
     )
 
 

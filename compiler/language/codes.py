@@ -92,6 +92,9 @@ class Code(StrEnum):
     LABELS_NOT_NUMBERS = "T223"
     TWO_MODES = "T224"
     BAD_SWAP = "T225"
+    TARGET_FROM_SCALARS = "T226"
+    TARGET_NOT_CARRIED = "T227"
+    TARGET_FORM = "T228"
 
     # U: units
     UNIT_MISMATCH = "U301"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..ir.graph import CycleError, Graph, Node, ordered
-from ..ir.ops import Grad, Input
+from ..ir.ops import Grad, Input, Reduce, ShiftScale
 from .blocks import AtomsModel, GraphModel, StateModel
 from .builder import Builder
 from .codes import Code
@@ -11,7 +11,7 @@ from .diagnostics import Report
 from .elaborate_atoms import elaborate_atoms
 from .elaborate_state import elaborate_state
 from .levels import ModelSource
-from .schema import AtomsSystem, Spec
+from .schema import Spec
 from .source import Source
 
 INPUTS = {"atoms": ("positions", "species"), "phase_space": ("state",)}
@@ -27,8 +27,7 @@ def elaborate(spec: Spec, where: ModelSource, source: Source, report: Report) ->
         case GraphModel():
             builder = _explicit(where.model, source)
         case AtomsModel():
-            energy = spec.targets.get("energy")
-            builder = elaborate_atoms(where.model, where, (energy and energy.unit) or "eV", report)
+            builder = elaborate_atoms(where.model, where, spec, report)
         case StateModel():
             builder = elaborate_state(where.model, where, spec, report)
     if report.has_errors:
@@ -44,8 +43,7 @@ def elaborate(spec: Spec, where: ModelSource, source: Source, report: Report) ->
     inputs = [Node(name, Input(field=name), where.anchor) for name in INPUTS[kind]]  # type: ignore[arg-type]
     nodes = inputs + [node for node in builder.nodes if node.name not in INPUTS[kind]]
     outputs = _targets(spec, nodes, source, report)
-    if isinstance(spec.system, AtomsSystem) and "node_energy" in {node.name for node in nodes}:
-        outputs.setdefault("node_energy", "node_energy")
+    outputs.update(_node_energies(nodes, outputs))
     if "hamiltonian" in {node.name for node in nodes}:
         outputs.setdefault("hamiltonian", "hamiltonian")
     if not _known_names(nodes, report):
@@ -61,6 +59,17 @@ def elaborate(spec: Spec, where: ModelSource, source: Source, report: Report) ->
             help="let one of them read something else; a graph runs from the inputs to the targets",
         )
         return None
+
+
+def _node_energies(nodes: list[Node], outputs: dict[str, str]) -> dict[str, str]:
+    """Energies that are sums over atoms show the terms too: `node_energy` beside `energy`."""
+    ops = {node.name: node.op for node in nodes}
+    found = {}
+    for target, name in outputs.items():
+        total = ops[name]
+        if isinstance(total, Reduce) and isinstance(ops.get(total.of), ShiftScale):
+            found[f"node_{target}"] = total.of
+    return {name: node for name, node in found.items() if name not in outputs}
 
 
 def _explicit(model: GraphModel, source: Source) -> Builder:
@@ -132,7 +141,10 @@ def _targets(spec: Spec, nodes: list[Node], source: Source, report: Report) -> d
             )
             nodes.append(Node(target, op, span))
         elif target not in names or target in INPUTS[spec.system.kind]:
-            known = {"atoms": "energy", "phase_space": "derivatives"}[spec.system.kind]
+            computed = [name for name, one in spec.targets.items() if one.is_computed and name in names]
+            known = ", ".join(
+                computed or [{"atoms": "energy", "phase_space": "derivatives"}[spec.system.kind]]
+            )
             report.error(
                 Code.TARGET_NOT_COMPUTED,
                 span,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from ..ir.ops import (
     Act,
     Add,
@@ -17,26 +15,25 @@ from ..ir.ops import (
     Radial,
     Reduce,
     Relative,
-    ShiftScale,
     Sph,
 )
 from ..ir.ops.base import MAX_SIZE
 from ..ir.ops.paths import product_paths
 from ..symmetry.irreps import Block as IrrepsBlock
 from ..symmetry.irreps import Irrep, Irreps, harmonics
-from .blocks import ActBlock, ActSpec, AtomsModel, EnergyHead, LinearBlock, MpBlock
+from .blocks import ActBlock, ActSpec, AtomsModel, LinearBlock, MpBlock
 from .builder import Builder
 from .codes import Code
 from .diagnostics import Report
+from .elaborate_heads import Carried, add_heads
 from .levels import ModelSource
+from .schema import Spec
 
-SCALAR = Irreps((IrrepsBlock(1, Irrep(0, 1)),))
 
+def elaborate_atoms(model: AtomsModel, where: ModelSource, spec: Spec, report: Report) -> Builder:
+    """Features, blocks and heads as ops; every target that is computed is an op of its name.
 
-def elaborate_atoms(model: AtomsModel, where: ModelSource, unit: str, report: Report) -> Builder:
-    """Features, blocks and heads as ops. The last op is the energy of each system, called `energy`.
-
-    Shapes: node features [N, dim], edge features [E, dim], energy [S].
+    Shapes: node features [N, dim], edge features [E, dim].
     """
     graph = Builder()
     top = where.anchor
@@ -56,9 +53,7 @@ def elaborate_atoms(model: AtomsModel, where: ModelSource, unit: str, report: Re
     carried = graph.add("features", Embed(of="species", out=node.dim), top)
     irreps = node
 
-    head = model.heads.get("energy", EnergyHead())
-    readouts: list[str] = []
-    last = max((k for k, block in enumerate(model.blocks) if isinstance(block, MpBlock)), default=-1)
+    layers: list[Carried] = []
     layer = 0
     for k, block in enumerate(model.blocks):
         prefix = f"layer{layer + 1}" if isinstance(block, MpBlock) else f"block{k + 1}"
@@ -77,10 +72,8 @@ def elaborate_atoms(model: AtomsModel, where: ModelSource, unit: str, report: Re
         # Read after every layer, and after what follows the last one.
         is_layer_end = k + 1 == len(model.blocks) or isinstance(model.blocks[k + 1], MpBlock)
         if is_layer_end:
-            readouts.append(_read(graph, head, prefix, carried, final=k >= last, where=where))
-    total = readouts[0] if len(readouts) == 1 else graph.add("readout", Add(of=tuple(readouts)), top)
-    atomic = graph.add("node_energy", ShiftScale(of=total, species="species", unit=unit), top)
-    graph.add("energy", Reduce(of=atomic, to="system"), top)
+            layers.append(Carried(prefix, carried, irreps))
+    add_heads(graph, layers, model.heads, spec, where, report)
     return graph
 
 
@@ -155,16 +148,3 @@ def _activate(
     kept = irreps.mul_of(Irrep(0, 1)) - gated.count
     first = (IrrepsBlock(kept, Irrep(0, 1)),) if kept > 0 else ()
     return value, Irreps(first + gated.blocks)
-
-
-def _read(
-    graph: Builder, head: EnergyHead, prefix: str, carried: str, *, final: bool, where: ModelSource
-) -> str:
-    """One invariant per atom: a linear map, or a small network after the last layer."""
-    span = where.anchor
-    widths: Sequence[int] = head.last if final else ()
-    for n, width in enumerate(widths):
-        hidden = Irreps((IrrepsBlock(width, Irrep(0, 1)),))
-        carried = graph.add(f"{prefix}.read{n + 1}", Linear(of=carried, out=hidden), span)
-        carried = graph.add(f"{prefix}.read{n + 1}.act", Act(of=carried, f=head.activation), span)
-    return graph.add(f"{prefix}.energy", Linear(of=carried, out=SCALAR), span)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
@@ -13,9 +14,9 @@ from .blocks import (
     MOST_COPIES,
     AtomsBlock,
     AtomsModel,
-    EnergyHead,
     Features,
     GraphModel,
+    Head,
     RepeatBlock,
     StateBlock,
     StateModel,
@@ -71,7 +72,7 @@ def read_model(spec: Spec, source: Source, report: Report) -> ModelSource | None
     if levels[0] == "graph":
         parsed = _validate(GraphModel, model, ("model",), source, report)
         return parsed and ModelSource(parsed, source.span(("model", "graph"), key=True), source)
-    return _from_blocks(spec.system.kind, model, source, report)
+    return _from_blocks(spec, source, report)
 
 
 def _from_preset(spec: Spec, source: Source, report: Report) -> ModelSource | None:
@@ -112,7 +113,8 @@ def _from_preset(spec: Spec, source: Source, report: Report) -> ModelSource | No
     return ModelSource(model, anchor, source, preset.preset, preset.cites, (None,) * len(blocks))
 
 
-def _from_blocks(kind: str, model: Mapping[str, Any], source: Source, report: Report) -> ModelSource | None:
+def _from_blocks(spec: Spec, source: Source, report: Report) -> ModelSource | None:
+    kind, model = spec.system.kind, spec.model
     before = len(report.errors)
     blocks: list[Any] = []
     origins: list[Path] = []
@@ -161,16 +163,9 @@ def _from_blocks(kind: str, model: Mapping[str, Any], source: Source, report: Re
                 help="write `features: {node: 64x0e}`",
             )
         features = _validate(Features, rest.get("features", {}), ("model", "features"), source, report)
-        given = rest.get("heads", {"energy": {}})
-        heads = _validate(TypeAdapter(dict[str, EnergyHead]), given, ("model", "heads"), source, report)
-        for name in heads or ():
-            if name != "energy":
-                report.error(
-                    Code.UNKNOWN_KEY,
-                    source.span(("model", "heads", name), key=True),
-                    f"`heads` has no key `{clip(name)}`",
-                    help="its only key is `energy`: other targets are gradients of it",
-                )
+        given = rest.get("heads", {})
+        heads = _validate(TypeAdapter(dict[str, Head]), given, ("model", "heads"), source, report)
+        _check_heads(heads or (), spec, source, report)
         if len(report.errors) > before or features is None or heads is None or not blocks or None in blocks:
             return None
         parsed = AtomsModel(features=features, blocks=tuple(blocks), heads=heads)
@@ -186,6 +181,26 @@ def _from_blocks(kind: str, model: Mapping[str, Any], source: Source, report: Re
             return None
         parsed = StateModel(blocks=tuple(blocks))
     return ModelSource(parsed, source.span(("model",), key=True), source, None, (), tuple(origins))
+
+
+def _check_heads(names: Iterable[str], spec: Spec, source: Source, report: Report) -> None:
+    """Every head reads a target that the model computes."""
+    computed = [name for name, target in spec.targets.items() if target.is_computed]
+    for name in names:
+        if name in (*computed, "default"):
+            continue
+        close = difflib.get_close_matches(name, computed, n=1)
+        derived = name in spec.targets
+        report.error(
+            Code.UNKNOWN_KEY,
+            source.span(("model", "heads", name), key=True),
+            f"`{name}` is a derivative, and has no head" if derived else f"`heads` has no key `{clip(name)}`",
+            help="remove it: it is differentiated, not read"
+            if derived
+            else f"did you mean `{close[0]}`?"
+            if close
+            else f"its keys are the targets that are computed: {', '.join([*computed, 'default'])}",
+        )
 
 
 def _unroll(repeat: Mapping[str, Any]) -> list[dict[str, Any]]:

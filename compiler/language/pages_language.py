@@ -147,10 +147,14 @@ PAGES: dict[Code, Page] = {
     ),
     Code.TARGET_NOT_COMPUTED: Page(
         "nothing computes a target",
-        "A target is computed by the value of its name (presets for atoms have `energy`, those for phase spaces "
-        "`derivatives`), or is derived from one by `gradient_of`.",
-        "targets: {dipole: {rep: 1o}}",
-        "Declare what the model computes, or add a value of that name to an explicit `graph:`.",
+        "In an explicit graph a target is the value of its name, or is derived from one by `gradient_of`. Presets and "
+        "blocks for atoms have a head for every target; those for phase spaces compute `derivatives`.",
+        "targets: {dipole: {rep: 1o}}\n"
+        "model:\n"
+        "  graph:\n"
+        "    free: {kind: embed, of: species, out: 1}\n"
+        "    energy: {kind: reduce, of: free, to: system}",
+        "Declare what the model computes, or add a value of that name to the graph.",
     ),
     Code.UNKNOWN_ELEMENT: Page(
         "a chemical symbol does not exist",

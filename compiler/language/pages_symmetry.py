@@ -103,7 +103,7 @@ PAGES: dict[Code, Page] = {
     ),
     Code.TARGET_REP: Page(
         "a target has another representation than the model computes",
-        "The target is declared with irreps that no layer carries to it. An energy is one invariant, a force one "
+        "The target is declared with other irreps than its value has. An energy is one invariant, a force one "
         "vector (`1o`), a stress a symmetric tensor (`0e+2e`).",
         "targets: {energy: {rep: 1o}}",
         "Declare what is computed, which the message names.",
@@ -114,6 +114,31 @@ PAGES: dict[Code, Page] = {
         "the other.",
         "targets: {energy: {per: node}}",
         "Write the set that the message names, or leave `per` out.",
+    ),
+    Code.TARGET_FROM_SCALARS: Page(
+        "a vector from scalars only",
+        "The features that the layers hand on are invariants, and a target with a direction cannot be made of them: "
+        "no linear map turns numbers that stay as they are into numbers that rotate.",
+        "targets: {dipole: {per: system, rep: 1o, unit: e Å}}\nmodel: {architecture: mace, hidden_lmax: 0}",
+        "Let the layers carry the degree of the target: `hidden_lmax: 1` in a preset, `16x1o` in `carry` of a block.",
+    ),
+    Code.TARGET_NOT_CARRIED: Page(
+        "a target needs irreps that no layer carries",
+        "A head reads a target from the features that layers hand on, so each irrep of the target must be among "
+        "those of one layer. A symmetric matrix needs degree 2, an octupole 3; an axial vector is `1e`, which "
+        "harmonics and `0e` alone never make.",
+        "targets: {polarizability: {per: system, rep: 0e+2e, unit: Å^3}}\n"
+        "model: {architecture: mace, hidden_lmax: 1}",
+        "Raise the parameter that the message names, or add the irreps to `carry` of a layer.",
+    ),
+    Code.TARGET_FORM: Page(
+        "the form of a target does not fit",
+        "`form: cartesian` says that the numbers of a target are those of a vector or of a matrix 3x3, `form: irreps` "
+        "that they are components of irreps one after another. A vector is `1o` or `1e`, a symmetric matrix `0e+2e`, "
+        "one without trace `2e`, a general one `0e+1e+2e`.",
+        "targets: {octupole: {per: system, rep: 3o, form: cartesian}}\n"
+        "model: {architecture: mace, hidden_lmax: 3}",
+        "Leave `form` out, or write the one that the message names.",
     ),
     Code.ABSOLUTE_POSITIONS: Page(
         "absolute positions are used, but translation is hard",

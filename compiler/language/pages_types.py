@@ -64,7 +64,7 @@ PAGES: dict[Code, Page] = {
         "model:\n"
         "  features: {node: 8x0e, harmonics: 1}\n"
         "  blocks:\n"
-        "    - {kind: mp, carry: 8x2e, message: {irreps: 8x2e}}",
+        "    - {kind: mp, carry: 8x0e, message: {irreps: 8x0e+8x2e}}",
         "Raise the degree of the harmonics to the one that the help names, or ask for irreps that exist.",
     ),
     Code.UNKNOWN_GROUP: Page(

@@ -5,6 +5,7 @@ Defaults exist here and nowhere else.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -83,6 +84,18 @@ class AtomsSystem(Block):
         return cutoff
 
 
+def _check_names(names: Iterable[str]) -> None:
+    """Refuse what could not be a value of a graph, or a column of a file."""
+    for name in names:
+        if not name.isidentifier():
+            raise SpecValueError(
+                f"`{clip(name)}` is not a name",
+                help="use letters, digits and `_`, and start with a letter",
+                code=Code.BAD_NAME,
+                at=(name,),
+            )
+
+
 class PhaseSpaceSystem(Block):
     """Coordinates with their momenta: a number of dimensions each, or irreps of SO(2) such as `1x1`."""
 
@@ -95,14 +108,7 @@ class PhaseSpaceSystem(Block):
     @field_validator("coordinates")
     @classmethod
     def _names(cls, coordinates: dict[str, str]) -> dict[str, str]:
-        for name in coordinates:
-            if not name.isidentifier():
-                raise SpecValueError(
-                    f"`{clip(name)}` is not a name",
-                    help="use letters, digits and `_`, and start with a letter",
-                    code=Code.BAD_NAME,
-                    at=(name,),
-                )
+        _check_names(coordinates)
         return coordinates
 
 
@@ -192,6 +198,14 @@ class Target(Block):
     per: Per | None = Field(default=None, description="one value for a system, or for every node (atom)")
     rep: str | None = Field(default=None, description="how it transforms: `0e`, `1o`, ...")
     unit: UnitText | None = Field(default=None, description="its unit; labels in others are converted")
+    form: Literal["cartesian", "irreps"] | None = Field(
+        default=None,
+        description="its numbers, in labels and predictions: a matrix 3x3 (`cartesian`, the usual one where `rep` "
+        "is that of a matrix, such as `0e+2e`), or components of irreps one after another",
+    )
+    pool: Literal["sum", "mean"] | None = Field(
+        default=None, description="per system: the sum over the nodes (the usual one), or their mean"
+    )
     gradient_of: str | None = Field(default=None, description="the target that this one is a derivative of")
     wrt: Literal["positions", "strain"] | None = Field(
         default=None, description="what the derivative is with respect to"
@@ -202,6 +216,11 @@ class Target(Block):
     flow_of: Literal["hamiltonian"] | None = Field(
         default=None, description="dz/dt under the Hamiltonian of `constraints`"
     )
+
+    @property
+    def is_computed(self) -> bool:
+        """Does the model compute it, and not a derivative of something?"""
+        return self.gradient_of is None and self.flow_of is None
 
     @field_validator("rep", mode="before")
     @classmethod
@@ -219,6 +238,13 @@ class Target(Block):
                 "a gradient needs `wrt`",
                 help="write `wrt: positions` (forces) or `wrt: strain` (stress)",
                 code=Code.MISSING_KEY,
+            )
+        if self.pool and (self.gradient_of or self.flow_of or self.per == "node"):
+            raise SpecValueError(
+                "`pool` belongs to a target that is computed per system",
+                help="remove it: derivatives and targets per node are not added up",
+                code=Code.CONFLICTING_KEYS,
+                at=("pool",),
             )
         if self.wrt and not self.gradient_of:
             raise SpecValueError(
@@ -289,6 +315,12 @@ class Spec(Block):
     train: Train = Field(default=Train(), description="how it is trained")
     tune: Tune | None = Field(default=None, description="how the values marked `search` are searched")
     export: Export = Field(default=Export(), description="what is deployed")
+
+    @field_validator("targets")
+    @classmethod
+    def _target_names(cls, targets: dict[str, Target]) -> dict[str, Target]:
+        _check_names(targets)
+        return targets
 
     @field_validator("symmetry", mode="before")
     @classmethod

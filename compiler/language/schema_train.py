@@ -18,10 +18,11 @@ class LossTerm(Block):
 
     weight: NotNegative | None = Field(
         default=None,
-        description="factor of its mean squared error; null: 30 energy, 10 forces, 1000 stress, else 1",
+        description="factor of its mean squared error; null: 30 energy, 10 forces, 1000 stress, else 1 over the "
+        "variance of its labels",
     )
     per_atom: Flag | None = Field(
-        default=None, description="divide by the number of atoms first; true for energy, else false"
+        default=None, description="divide by the number of atoms first; true for energies, else false"
     )
 
 

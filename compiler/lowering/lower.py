@@ -8,7 +8,8 @@ import os
 from typing import Any
 
 from ..ir.graph import Graph, graph_hash
-from ..ir.types import Type
+from ..ir.ops import Grad, Reduce, Rescale, Scale, Tensor
+from ..ir.types import Cartesian, Type
 from ..language.schema import (
     AtomsSystem,
     HardWithin,
@@ -20,6 +21,7 @@ from ..language.schema_data import DataSet
 from ..language.schema_train import LOSS_WEIGHTS, LossTerm
 from ..passes.check_dynamics import conserved_quantities, is_separable
 from ..passes.context import Context
+from ..symmetry.irreps import Irrep
 from ..symmetry.units import Unit, conversion_factor
 
 PLAN_VERSION = 1
@@ -36,7 +38,7 @@ def lower(graph: Graph, ctx: Context, *, cites: tuple[str, ...], architecture: s
         "architecture": architecture,
         "system": _system(graph, ctx),
         "steps": [_step(graph, name, ctx) for name in (node.name for node in graph.nodes)],
-        "outputs": {target: _output(graph.type(name), name) for target, name in graph.outputs.items()},
+        "outputs": {target: _output(graph, name) for target, name in graph.outputs.items()},
         "statistics": _statistics(graph),
         "claims": [_claim(graph, ctx, factor) for factor in ctx.scope.factors],
         "conserved": [
@@ -46,7 +48,7 @@ def lower(graph: Graph, ctx: Context, *, cites: tuple[str, ...], architecture: s
         "smoothness": {t: _finite(graph.type(n).smooth) for t, n in graph.outputs.items()},
         "locality": {t: _finite(graph.type(n).radius) for t, n in graph.outputs.items()},
         "data": _data(spec, ctx),
-        "train": _train(spec),
+        "train": _train(spec, graph),
         "export": {"targets": list(spec.export.targets), "dtype": spec.export.dtype},
         "graph_hash": graph_hash(graph),
         "spec_hash": hashlib.sha256(_canonical(spec)).hexdigest(),
@@ -74,14 +76,34 @@ def _step(graph: Graph, name: str, ctx: Context) -> dict[str, Any]:
         "inputs": inputs,
         "params": node.op.lower(types, result, ctx.scope),
         "index": str(result.index),
-        "rep": str(result.rep),
+        "rep": _rep(result),
         "unit": str(result.unit),
         "dim": result.dim,
     }
 
 
-def _output(type_: Type, name: str) -> dict[str, Any]:
-    return {"step": name, "index": str(type_.index), "rep": str(type_.rep), "unit": str(type_.unit)}
+def _rep(type_: Type) -> str:
+    return str(type_.rep.irreps if isinstance(type_.rep, Cartesian) else type_.rep)
+
+
+def _output(graph: Graph, name: str) -> dict[str, Any]:
+    type_ = graph.type(name)
+    return {
+        "step": name,
+        "index": str(type_.index),
+        "rep": _rep(type_),
+        "unit": str(type_.unit),
+        "form": "cartesian" if isinstance(type_.rep, Cartesian) else "irreps",
+        "extensive": _is_sum(graph, name),
+    }
+
+
+def _is_sum(graph: Graph, name: str) -> bool:
+    """Does the value of two systems far apart equal the sum of theirs?"""
+    op = graph[name].op
+    if isinstance(op, (Scale, Tensor)):
+        return _is_sum(graph, op.of)
+    return isinstance(op, Reduce) and op.to == "system" and op.norm == "sum"
 
 
 def _system(graph: Graph, ctx: Context) -> dict[str, Any]:
@@ -110,7 +132,11 @@ def _statistics(graph: Graph) -> list[str]:
         names.append("average_neighbors")
     if "shift_scale" in kinds:
         names += ["atomic_energies", "scale", "shift"]
-    return names
+    for op in (node.op for node in graph.nodes if isinstance(node.op, Rescale)):
+        names.append(f"{op.target}_scale")
+        if graph.type(op.of).irreps.mul_of(Irrep(0, 1)):
+            names.append(f"{op.target}_shift")
+    return list(dict.fromkeys(names))
 
 
 def _claim(graph: Graph, ctx: Context, factor: str) -> dict[str, Any]:
@@ -174,7 +200,7 @@ def _factor(spec: Spec, target: str, unit: str | None) -> float:
     return conversion_factor(Unit.parse(unit), Unit.parse(declared))
 
 
-def _train(spec: Spec) -> dict[str, Any]:
+def _train(spec: Spec, graph: Graph) -> dict[str, Any]:
     train = spec.train.model_dump(mode="json")
     labels = (spec.data.train.labels or {}) if spec.data is not None else {}
     train["loss"] = {}
@@ -182,11 +208,23 @@ def _train(spec: Spec) -> dict[str, Any]:
         if labels and name not in labels:
             continue
         term = spec.train.loss.get(name, LossTerm())
+        is_energy = f"node_{name}" in graph.outputs
         train["loss"][name] = {
-            "weight": LOSS_WEIGHTS.get(name, 1.0) if term.weight is None else term.weight,
-            "per_atom": name == "energy" if term.per_atom is None else term.per_atom,
+            "weight": _usual_weight(graph, name, is_energy) if term.weight is None else term.weight,
+            "per_atom": is_energy if term.per_atom is None else term.per_atom,
         }
     return train
+
+
+def _usual_weight(graph: Graph, name: str, is_energy: bool) -> float | None:
+    """That of energies and their derivatives; None, one over the variance of the labels, where that is known."""
+    op = graph[graph.outputs[name]].op
+    if isinstance(op, Grad):
+        return LOSS_WEIGHTS["forces" if op.wrt == "positions" else "stress"]
+    if is_energy:
+        return LOSS_WEIGHTS["energy"]
+    scaled = {one.op.target for one in graph.nodes if isinstance(one.op, Rescale)}
+    return None if name in scaled else 1.0
 
 
 __all__ = ["PLAN_VERSION", "lower"]

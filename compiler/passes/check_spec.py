@@ -6,9 +6,11 @@ import difflib
 
 from ..language.codes import Code
 from ..language.diagnostics import Report
-from ..language.schema import GROUPS, AtomsSystem, Permutation, Relaxed, Spec
+from ..language.schema import GROUPS, AtomsSystem, Permutation, Relaxed, Spec, Target
 from ..language.schema_data import DataSet
 from ..language.source import Source
+from ..language.wording import clip
+from ..symmetry.irreps import Irreps, IrrepsError
 from ..symmetry.units import Unit
 from .context import factors_of
 
@@ -162,6 +164,8 @@ def _check_derivatives(spec: Spec, source: Source, report: Report) -> None:
                 help="write `scale: -1`",
             )
     energy = spec.targets.get("energy")
+    if atoms and energy is not None and energy.is_computed:
+        _check_energy(energy, source, report)
     unit = Unit.parse(energy.unit) if energy is not None and energy.unit is not None else None
     if atoms and unit is not None and unit.dimension != Unit.parse("eV").dimension:
         report.error(
@@ -169,6 +173,28 @@ def _check_derivatives(spec: Spec, source: Source, report: Report) -> None:
             source.span(("targets", "energy", "unit")),
             f"`energy` is declared in {unit}, which measures {unit.describe()}",
             help="write a unit of energy, such as `eV` or `kcal/mol`",
+        )
+
+
+def _check_energy(energy: Target, source: Source, report: Report) -> None:
+    """An energy is one invariant of a system."""
+    if energy.per == "node":
+        report.error(
+            Code.TARGET_INDEX,
+            source.span(("targets", "energy", "per")),
+            "`energy` is declared per node, but an energy belongs to a system",
+            help="write `per: system`; energies of atoms come with it, as `node_energy`",
+        )
+    try:
+        invariant = Irreps.parse(energy.rep or "0e").simplified() == Irreps.parse("0e")
+    except IrrepsError:
+        return  # reported where the target is read
+    if not invariant:
+        report.error(
+            Code.TARGET_REP,
+            source.span(("targets", "energy", "rep")),
+            f"`energy` is declared as `{clip(str(energy.rep))}`, but an energy is one invariant",
+            help="write `rep: 0e`",
         )
 
 

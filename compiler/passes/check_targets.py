@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import get_args
 
 from ..ir.graph import Graph
-from ..ir.types import Index, Type
+from ..ir.types import Cartesian, Index, Type
 from ..language.codes import Code
 from ..language.schema import Per, Target
 from ..language.wording import clip
+from ..symmetry.cartesian import cartesian_shape
 from ..symmetry.irreps import Irreps, IrrepsError
 from ..symmetry.units import Unit
 from .context import Context
@@ -40,14 +41,17 @@ def _check(name: str, target: Target, found: Type, ctx: Context) -> None:
             code = Code.IRREPS_TOO_LARGE if error.too_large else Code.BAD_IRREPS
             ctx.report.error(code, ctx.source.span((*path, "rep")), error.message, help=error.help)
             return
-        if isinstance(found.rep, Irreps) and declared != found.rep.simplified():
+        computed = found.rep.irreps if isinstance(found.rep, Cartesian) else found.rep
+        if isinstance(computed, Irreps) and declared != computed.simplified():
             ctx.report.error(
                 Code.TARGET_REP,
                 ctx.source.span((*path, "rep")),
                 f"`{name}` is declared as `{clip(target.rep)}`, but the model computes "
-                f"`{found.rep.simplified().short}`",
-                help=f"write `rep: {_short(found.rep)}`",
+                f"`{computed.simplified().short}`",
+                help=f"write `rep: {_short(computed)}`",
             )
+    if target.form is not None:
+        _check_form(name, target, found, ctx)
     if target.unit is None:
         return
     declared_unit = Unit.parse(target.unit)
@@ -68,6 +72,29 @@ def _check(name: str, target: Target, found: Type, ctx: Context) -> None:
             f"models compute in {found.unit}, not in {target.unit}",
             help=f"write `unit: {found.unit}` here; labels may be in {target.unit}, they are converted",
         )
+
+
+def _check_form(name: str, target: Target, found: Type, ctx: Context) -> None:
+    """The numbers of a target are those of a Cartesian tensor, or of irreps, as declared."""
+    is_matrix = isinstance(found.rep, Cartesian)
+    message = help = None
+    if target.form == "irreps" and is_matrix:
+        message, help = (
+            f"`{name}` comes out as a matrix 3x3",
+            "write `form: cartesian`, or read it with a `tensor` op",
+        )
+    elif target.form == "cartesian" and isinstance(found.rep, Irreps):
+        shape = cartesian_shape(found.rep)
+        if shape is None:
+            message = f"`{found.rep.simplified().short}` is no Cartesian tensor, which `form` asks for"
+            help = "a vector is `1o`, a symmetric matrix `0e+2e`, a general one `0e+1e+2e`; or write `form: irreps`"
+        elif shape == (3, 3):
+            message = f"`{name}` comes out as irreps, not as a matrix"
+            help = f"let the graph end in `{name}: {{kind: tensor, of: ..., to: cartesian}}`, or write `form: irreps`"
+    elif target.form == "cartesian" and not is_matrix:
+        message, help = f"`{name}` is no Cartesian tensor, which `form` asks for", "remove `form`"
+    if message is not None:
+        ctx.report.error(Code.TARGET_FORM, ctx.source.span(("targets", name, "form")), message, help=help)
 
 
 def _short(irreps: Irreps) -> str:

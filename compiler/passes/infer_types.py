@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from ..ir.graph import Graph, Node
 from ..ir.ops.base import Site
-from ..ir.types import Categories, Type
+from ..ir.types import Cartesian, Categories, Type
 from ..language.codes import Code
 from .context import Context
 
@@ -45,10 +45,22 @@ _FROM_THE_ORIGIN = frozenset({"linear", "act", "product", "power"})
 _LABELS = {("embed", "of"), ("linear", "species"), ("power", "species"), ("shift_scale", "species")}
 
 
+# The ops that treat the components of a matrix one by one, in whatever basis.
+_ANY_BASIS = frozenset({"tensor", "reduce", "gather", "add", "scale", "difference"})
+
+
 def _numbers(node: Node, types: list[Type], ctx: Context) -> bool:
-    """Report an op that would compute with labels."""
+    """Report an op that would compute with labels, or with matrices in place of irreps."""
     kind = node.op.kind  # type: ignore[attr-defined]
     for (port, name), type_ in zip(node.op.inputs(), types, strict=True):
+        if isinstance(type_.rep, Cartesian) and kind not in _ANY_BASIS:
+            ctx.report.error(
+                Code.REP_MISMATCH,
+                node.span,
+                f"`{kind}` computes with irreps, but `{name}` is a matrix: {type_}",
+                help=f"bring it to irreps first: `{{kind: tensor, of: {name}, to: irreps}}`",
+            )
+            return False
         if isinstance(type_.rep, Categories) and (kind, port) not in _LABELS:
             ctx.report.error(
                 Code.LABELS_NOT_NUMBERS,

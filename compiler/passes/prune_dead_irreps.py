@@ -15,7 +15,7 @@ from dataclasses import replace
 
 from ..ir.graph import Graph, Node
 from ..ir.ops import Act, Add, Gather, Linear, Power, Product, Reduce
-from ..ir.types import Type
+from ..ir.types import Cartesian, Type
 from ..symmetry.irreps import Irrep, Irreps
 from .context import Context
 from .resize import resize_weights
@@ -38,7 +38,8 @@ def prune_dead_irreps(graph: Graph, ctx: Context) -> Graph:
 
 
 def _all(type_: Type) -> set[Irrep]:
-    return set(type_.rep.kinds) if isinstance(type_.rep, Irreps) else set()
+    rep = type_.rep.irreps if isinstance(type_.rep, Cartesian) else type_.rep
+    return set(rep.kinds) if isinstance(rep, Irreps) else set()
 
 
 def _propagate(node: Node, live: Live, types: dict[str, Type]) -> None:

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from .frame import Frame, frame_from_atoms
     from .frames import FrameSet, read_frames
     from .sets import load_sets
-    from .statistics import compute_statistics
+    from .statistics import compute_statistics, label_variance
 
 __all__ = [
     "ArraySet",
@@ -18,6 +18,7 @@ __all__ = [
     "collate",
     "compute_statistics",
     "frame_from_atoms",
+    "label_variance",
     "load_sets",
     "read_arrays",
     "read_frames",
@@ -30,6 +31,7 @@ _HOMES = {
     "collate": "batches",
     "compute_statistics": "statistics",
     "frame_from_atoms": "frame",
+    "label_variance": "statistics",
     "load_sets": "sets",
     "read_arrays": "arrays",
     "read_frames": "frames",

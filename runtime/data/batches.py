@@ -20,8 +20,8 @@ def collate(items: Sequence[Frame] | ArraySet, dtype: torch.dtype = torch.float6
     """A batch as (inputs, labels) on the CPU.
 
     Atoms: the inputs of `model_inputs`; labels by target, stacked over structures (energy [S], stress
-    [S, 3, 3]) or joined over atoms (forces [N, 3]), and `n_atoms` [S] int64. Energies stay float64 (a
-    total energy of 10⁴ eV leaves float32 1 meV), as does all geometry; other labels take `dtype`.
+    [S, 3, 3]) or joined over atoms (forces [N, 3]), and `n_atoms` [S] int64. Values of structures stay float64 (a
+    total energy of 10⁴ eV leaves float32 1 meV), as does all geometry; values of atoms take `dtype`.
 
     Phase space: `state` [B, D] and the labels [B, dim], both in `dtype`.
 
@@ -43,7 +43,7 @@ def collate(items: Sequence[Frame] | ArraySet, dtype: torch.dtype = torch.float6
     for target in first.labels:
         values = [frame.labels[target] for frame in items]
         joined = np.concatenate(values) if target in first.per_atom else np.stack(values)
-        labels[target] = torch.from_numpy(joined).to(torch.float64 if target == "energy" else dtype)
+        labels[target] = torch.from_numpy(joined).to(dtype if target in first.per_atom else torch.float64)
     return inputs, labels
 
 

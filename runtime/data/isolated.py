@@ -26,9 +26,10 @@ def read_isolated(plan: Plan, spec: Mapping[str, Any]) -> tuple[Frame, ...]:
             energy.
     """
     path = existing_file(spec["path"])
-    if "energy" not in spec["labels"]:
+    name = plan.energy
+    if name is None or name not in spec["labels"]:
         raise DataError(f"{path.name}: no key is given under which the energies are", help="add labels to it")
-    label = spec["labels"]["energy"]
+    label = spec["labels"][name]
     found = []
     for number, atoms in enumerate(read_structures(path)):
         source = f"{path.name}:frame {number}"
@@ -39,7 +40,7 @@ def read_isolated(plan: Plan, spec: Mapping[str, Any]) -> tuple[Frame, ...]:
             )
         if atoms.get_chemical_symbols()[0] not in plan.system["species"]:
             continue
-        energy = read_label(properties(atoms), label["key"], plan.outputs["energy"], 1, source)
-        labels = {"energy": energy * float(label["factor"])}
+        energy = read_label(properties(atoms), label["key"], plan.outputs[name], 1, source)
+        labels = {name: energy * float(label["factor"])}
         found.append(frame_from_atoms(atoms, plan, source=source, labels=labels, config_type="IsolatedAtom"))
     return tuple(found)

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
-SYMMETRIC_TENSOR = Irreps.parse("0e+2e")  # stored as a symmetric 3x3 matrix
 _VOIGT = ((0, 5, 4), (5, 1, 3), (4, 3, 2))  # ASE's order: xx, yy, zz, yz, xz, xy
+_ROUNDED = 1e-3
 
 
 class LabelError(DataError):
@@ -60,10 +60,8 @@ def properties(atoms: Atoms) -> dict[str, Any]:
 def read_label(found: Mapping[str, Any], key: str, output: Output, atoms: int, where: str) -> Array:
     """The label under `key`, as float64 in the shape of its target, in the data's own units.
 
-    Shapes: scalars [] per structure and [N] per atom; vectors [3] and [N, 3]; a symmetric tensor [3, 3]
-        from
-    3x3, 9 or 6 numbers (ASE's Voigt order xx, yy, zz, yz, xz, xy); any other representation [dim], [N,
-    dim].
+    Shapes: scalars [] per structure and [N] per atom; vectors [3] and [N, 3]; a matrix [3, 3] from 3x3 or 9
+    numbers, or 6 where it is symmetric (ASE's Voigt order xx, yy, zz, yz, xz, xy); irreps [dim] and [N, dim].
 
     Raises:
         LabelError: no such key, not numbers, not finite, another shape, or a tensor that is not symmetric.
@@ -76,12 +74,12 @@ def read_label(found: Mapping[str, Any], key: str, output: Output, atoms: int, w
     except (TypeError, ValueError):
         message = f"{where}: `{key}` is not made of numbers: {found[key]!r:.60}"
         raise LabelError("numbers", message) from None
-    if Irreps.parse(output.rep) == SYMMETRIC_TENSOR:
-        value = _symmetric(value, key, (atoms,) if output.index == "node" else (), where)
+    outer = (atoms,) if output.index == "node" else ()
+    if output.form == "cartesian":
+        value = _matrix(value, key, outer, Irreps.parse(output.rep), where)
     else:
-        dim = Irreps.parse(output.rep).dim
-        shape = (() if output.index == "system" else (atoms,)) + (() if dim == 1 else (dim,))
-        same_but_for_ones = value.size == np.prod(shape) and (dim == 1 or value.shape == shape)
+        shape = outer + output.shape
+        same_but_for_ones = value.size == np.prod(shape) and output.shape == ()
         if not (value.shape == shape or same_but_for_ones):
             expected = list(shape) if shape else "one number"
             message = f"{where}: `{key}` has shape {list(value.shape)}, expected {expected}"
@@ -96,15 +94,36 @@ def read_label(found: Mapping[str, Any], key: str, output: Output, atoms: int, w
     return value
 
 
-def _symmetric(value: Array, key: str, outer: tuple[int, ...], where: str) -> Array:
-    if value.shape == (*outer, 6):
-        return value[..., _VOIGT]
+def _matrix(value: Array, key: str, outer: tuple[int, ...], irreps: Irreps, where: str) -> Array:
+    """Matrices [*, 3, 3], without what their irreps do not hold.
+
+    Programs print rounded numbers; what is more than that is another quantity, and refused.
+    """
+    degrees = {block.l for block in irreps}
+    if 1 not in degrees and value.shape == (*outer, 6):
+        value = value[..., _VOIGT]
     if value.shape not in ((*outer, 3, 3), (*outer, 9)):
-        expected = " or ".join(str([*outer, *inner]) for inner in ((3, 3), (9,), (6,)))
+        inner = ((3, 3), (9,)) if 1 in degrees else ((3, 3), (9,), (6,))
+        expected = " or ".join(str([*outer, *one]) for one in inner)
         raise LabelError("shape", f"{where}: `{key}` has shape {list(value.shape)}, expected {expected}")
     value = value.reshape(*outer, 3, 3)
-    transposed = np.swapaxes(value, -1, -2)
-    # programs print rounded numbers; more than that is another quantity
-    if np.abs(value - transposed).max() > 1e-3 * np.abs(value).max():
-        raise LabelError("symmetric", f"{where}: `{key}` is not symmetric", help="give the symmetric part")
-    return (value + transposed) / 2
+    size = np.abs(value).max(initial=0.0)
+    if 1 not in degrees:
+        transposed = np.swapaxes(value, -1, -2)
+        if np.abs(value - transposed).max(initial=0.0) > _ROUNDED * size:
+            raise LabelError(
+                "symmetric",
+                f"{where}: `{key}` is not symmetric",
+                help="give the symmetric part, or declare a general matrix: `0e+1e+2e`",
+            )
+        value = (value + transposed) / 2
+    if 0 not in degrees:
+        trace = np.trace(value, axis1=-2, axis2=-1)[..., None, None] / 3
+        if np.abs(trace).max(initial=0.0) > _ROUNDED * size:
+            raise LabelError(
+                "symmetric",
+                f"{where}: `{key}` has a trace",
+                help="remove the trace, or declare it as well: `0e+2e`",
+            )
+        value = value - trace * np.eye(3)
+    return value

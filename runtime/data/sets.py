@@ -85,7 +85,7 @@ def _with_isolated(plan: Plan, train: FrameSet, train_spec: Mapping[str, Any]) -
     where = plan.data["isolated_atoms"]
     if not (isinstance(where, Mapping) and "path" in where):
         return train
-    labels = {target: label for target, label in train_spec["labels"].items() if target == "energy"}
+    labels = {target: label for target, label in train_spec["labels"].items() if target == plan.energy}
     return FrameSet(train.frames, read_isolated(plan, {"labels": labels, **where}))
 
 

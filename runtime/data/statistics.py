@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 from equic.runtime.errors import DataError
+from equic.runtime.irreps import Irreps
 from equic.runtime.plan import Plan
+from equic.runtime.tables.cartesian import to_irreps
 from numpy.typing import NDArray
 
 from .arrays import ArraySet
@@ -27,6 +29,7 @@ def compute_statistics(
         shift             = Σ_frames (E − Σ_atoms e0) / Σ_frames N, in eV
         scale             = RMS of the force components, in eV/Å;
                             without forces, standard deviation over the frames of (E − Σ e0)/N, in eV
+        T_scale, T_shift  = of every target T that is rescaled: see `target_statistics`
 
     `plan.data["isolated_atoms"]` says where e0 comes from. A mapping gives eV per species. `frames`, or
     {path: FILE}, takes the energies of the isolated atoms found with the set. `least_squares` takes the
@@ -54,13 +57,13 @@ def compute_statistics(
         raise DataError(
             "the training set has no frames", help="isolated atoms alone do not make a training set"
         )
-    reference = _atomic_energies(plan, bulk, isolated, notes)
-    found: dict[str, float | list[float]] = {
-        "average_neighbors": _average_neighbors(bulk, notes),
-        "atomic_energies": reference.tolist(),
-        "scale": _scale(bulk, reference, notes),
-        "shift": _shift(bulk, reference),
-    }
+    found: dict[str, float | list[float]] = {"average_neighbors": _average_neighbors(bulk, notes)}
+    if "atomic_energies" in plan.statistics:
+        reference = _atomic_energies(plan, bulk, isolated, notes)
+        found["atomic_energies"] = reference.tolist()
+        found["scale"] = _scale(plan, bulk, reference, notes)
+        found["shift"] = _shift(plan, bulk, reference)
+    found |= target_statistics(plan, bulk, notes)
     return {name: found[name] for name in plan.statistics}
 
 
@@ -90,23 +93,24 @@ def _atomic_energies(
             )
         return np.array([float(given[symbol]) for symbol in species])
     if given == "frames" or isinstance(given, Mapping):
-        return _from_isolated(species, isolated)
+        return _from_isolated(plan, isolated)
     if given not in (None, "least_squares"):
         raise DataError(
             f"`isolated_atoms: {given}` is not known", help="a mapping, `frames` or `least_squares`"
         )
-    if "energy" not in frames[0].labels:
+    if plan.energy not in frames[0].labels:
         notes.append("the training set has no energies: isolated-atom energies are taken as zero")
         return np.zeros(len(species))
-    return _least_squares(species, frames, notes)
+    return _least_squares(plan, frames, notes)
 
 
-def _from_isolated(species: Sequence[str], isolated: Sequence[Frame]) -> Array:
+def _from_isolated(plan: Plan, isolated: Sequence[Frame]) -> Array:
+    species: Sequence[str] = plan.system["species"]
     energies: dict[int, tuple[float, str]] = {}
     for frame in isolated:
-        if "energy" not in frame.labels:
+        if plan.energy not in frame.labels:
             raise DataError(f"{frame.source}: the isolated atom has no energy")
-        index, energy = int(frame.species[0]), float(frame.labels["energy"])
+        index, energy = int(frame.species[0]), float(frame.labels[plan.energy])
         before, source = energies.setdefault(index, (energy, frame.source))
         if abs(before - energy) > 1e-6:
             raise DataError(
@@ -122,9 +126,10 @@ def _from_isolated(species: Sequence[str], isolated: Sequence[Frame]) -> Array:
     return np.array([energies[index][0] for index in range(len(species))])
 
 
-def _least_squares(species: Sequence[str], frames: Sequence[Frame], notes: list[str]) -> Array:
+def _least_squares(plan: Plan, frames: Sequence[Frame], notes: list[str]) -> Array:
+    species: Sequence[str] = plan.system["species"]
     counts = atomic_counts(frames, len(species))
-    energies = np.array([float(frame.labels["energy"]) for frame in frames])
+    energies = np.array([float(frame.labels[plan.energy]) for frame in frames])
     # columns may differ in size; singular values below this are rounding
     solution, _, rank, _ = np.linalg.lstsq(counts, energies, rcond=1e-10)
     text = (
@@ -137,25 +142,26 @@ def _least_squares(species: Sequence[str], frames: Sequence[Frame], notes: list[
     return np.asarray(solution, dtype=np.float64)
 
 
-def _residuals(frames: Sequence[Frame], reference: Array) -> Array:
+def _residuals(plan: Plan, frames: Sequence[Frame], reference: Array) -> Array:
     """E − Σ e0 of every frame, in eV."""
-    energies = np.array([float(frame.labels["energy"]) for frame in frames])
+    energies = np.array([float(frame.labels[plan.energy]) for frame in frames])
     return energies - atomic_counts(frames, len(reference)) @ reference
 
 
-def _shift(frames: Sequence[Frame], reference: Array) -> float:
-    if "energy" not in frames[0].labels:
+def _shift(plan: Plan, frames: Sequence[Frame], reference: Array) -> float:
+    if plan.energy not in frames[0].labels:
         return 0.0
-    return float(_residuals(frames, reference).sum() / sum(map(len, frames)))
+    return float(_residuals(plan, frames, reference).sum() / sum(map(len, frames)))
 
 
-def _scale(frames: Sequence[Frame], reference: Array, notes: list[str]) -> float:
-    if "forces" in frames[0].labels:
-        forces = np.concatenate([frame.labels["forces"] for frame in frames])
+def _scale(plan: Plan, frames: Sequence[Frame], reference: Array, notes: list[str]) -> float:
+    name = plan.derivative("positions")
+    if name in frames[0].labels:
+        forces = np.concatenate([frame.labels[name] for frame in frames])
         scale = float(np.sqrt(np.mean(forces**2)))
-    elif "energy" in frames[0].labels:
+    elif plan.energy in frames[0].labels:
         sizes = np.array([len(frame) for frame in frames])
-        scale = float(np.std(_residuals(frames, reference) / sizes))
+        scale = float(np.std(_residuals(plan, frames, reference) / sizes))
     else:
         return 1.0
     # residuals that are only rounding tell no scale
@@ -163,3 +169,64 @@ def _scale(frames: Sequence[Frame], reference: Array, notes: list[str]) -> float
         notes.append("the labels of the training set do not vary: energies are not scaled")
         return 1.0
     return scale
+
+
+def target_statistics(plan: Plan, frames: Sequence[Frame], notes: list[str]) -> dict[str, list[float]]:
+    """Size and mean of every rescaled target, as its irreps: a scale a block, a shift an invariant.
+
+        per atom:                 t = mean(y),          s = RMS(y − t)            over the atoms
+        mean over atoms:          t = mean(Y),          s = RMS(Y − t)            over the frames
+        sum over atoms:           t = ΣY / ΣN,          s = RMS((Y − N t) / √N)   over the frames
+
+    The means are those of invariants; what turns has none. Terms of a sum that are independent make it grow as
+    √N, which is what its scale is divided by.
+    """
+    found: dict[str, list[float]] = {}
+    for step in plan.steps:
+        if step.layer != "rescale":
+            continue
+        name, irreps = step.params["target"], Irreps.parse(step.params["irreps"])
+        scale, shift = np.ones(len(irreps)), np.zeros(irreps.invariants)
+        if name in frames[0].labels:
+            values, sizes = _as_irreps(plan, name, frames)
+            mean = np.zeros(irreps.dim)
+            for block, part in zip(irreps, np.split(mean, [b.start for b in irreps][1:]), strict=True):
+                if block.irrep == (0, 1):
+                    part[:] = values[:, block.slice].sum(0) / sizes.sum()
+            spread = (values - sizes[:, None] * mean) / np.sqrt(sizes)[:, None]
+            for k, block in enumerate(irreps):
+                size = float(np.sqrt(np.mean(spread[:, block.slice] ** 2)))
+                if size > 1e-10 * max(1.0, float(np.abs(values).max())):
+                    scale[k] = size
+                else:
+                    notes.append(
+                        f"the `{block.l}{'eo'[block.p < 0]}` part of `{name}` does not vary: not scaled"
+                    )
+            shift = np.concatenate(
+                [np.zeros(0), *(mean[block.slice] for block in irreps if block.irrep == (0, 1))]
+            )
+        found[f"{name}_scale"], found[f"{name}_shift"] = scale.tolist(), shift.tolist()
+    return found
+
+
+def label_variance(frames: Sequence[Frame], target: str, *, per_atom: bool = False) -> float:
+    """The mean squared distance of a target's labels from their mean, over frames (or atoms) and components."""
+    values = [
+        np.asarray(frame.labels[target]) / (len(frame) if per_atom else 1)
+        for frame in frames
+        if not frame.is_isolated_atom
+    ]
+    joined = np.concatenate(values) if target in frames[0].per_atom else np.stack(values)
+    return float(np.mean(np.square(joined - joined.mean(axis=0))))
+
+
+def _as_irreps(plan: Plan, target: str, frames: Sequence[Frame]) -> tuple[Array, Array]:
+    """The labels of a target as irreps [rows, dim], and how many terms of the model each is a sum of [rows]."""
+    output = plan.outputs[target]
+    values = [np.asarray(frame.labels[target], dtype=np.float64) for frame in frames]
+    joined = np.concatenate(values) if output.index == "node" else np.stack(values)
+    if output.form == "cartesian":
+        joined = to_irreps(joined, output.rep)
+    rows = joined.reshape(len(joined), -1)
+    sizes = np.array([len(frame) for frame in frames], dtype=np.float64)
+    return rows, sizes if output.extensive else np.ones(len(rows))

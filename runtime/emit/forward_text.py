@@ -116,9 +116,10 @@ class ForwardText:
             lines.append(
                 'outputs = {name: value.to(inputs["state"].dtype) for name, value in outputs.items()}'
             )
-        if "hamiltonian" in self.model._outputs:
-            lines.append('if outputs["hamiltonian"].ndim > 1:')
-            lines.append('    outputs["hamiltonian"] = outputs["hamiltonian"].squeeze(-1)')
+        for name in self.model._outputs:
+            if name in self.model._numbers:
+                lines.append(f'if outputs["{name}"].ndim > 1:')
+                lines.append(f'    outputs["{name}"] = outputs["{name}"].squeeze(-1)')
         lines.append(
             "return outputs if create_graph else {name: value.detach() for name, value in outputs.items()}"
         )

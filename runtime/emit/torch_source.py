@@ -8,7 +8,7 @@ import textwrap
 import torch
 
 from ..build import build_module
-from ..model import Model, Statistics, module_name
+from ..model import Model, Statistics, module_name, statistic_shapes
 from ..plan import Plan
 from . import pieces
 from .definitions import Definitions
@@ -51,8 +51,8 @@ def emit_torch(plan: Plan) -> str:
         definitions.name_of(getattr(pieces, name))
     if freezer.tables:
         definitions.name_of(pieces.table)
-    names = freezer.expression(list(plan.statistics), 8)
-    statistics = f"{definitions.name_of(Statistics)}({names}, {len(plan.system.get('species', ()))})"
+    shapes = freezer.expression(statistic_shapes(plan), 8)
+    statistics = f"{definitions.name_of(Statistics)}({shapes})"
     layers = [text for text in definitions.texts() if not text.startswith("TABLES")]
     parts = [
         _docstring(plan, model),

@@ -174,9 +174,8 @@ def _as_json(document: Mapping[str, Any]) -> str:
 def _units(plan: Plan) -> dict[str, str]:
     """Units of the outputs; atoms' energies have that of the whole."""
     units = {name: output.unit for name, output in plan.outputs.items()}
-    if "energy" in units:
-        units["node_energy"] = units["energy"]
-    return units
+    energy = plan.energy
+    return units if energy is None else {f"node_{energy}": units[energy], **units}
 
 
 def _plain(document: JsonDocument | Mapping[str, Any] | None) -> Any:

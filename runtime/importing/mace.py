@@ -204,7 +204,7 @@ class _Translation:
         readout = f"readouts.{t}"
         if t == config.layers - 1 and config.readout:
             hidden = f"{config.readout[0]}x0e"
-            self._linear(f"{here}.read1", f"{readout}.linear_1", features, hidden)
+            self._linear(f"{here}.energy.read1", f"{readout}.linear_1", features, hidden)
             self._linear(f"{here}.energy", f"{readout}.linear_2", hidden, "1x0e", self.gain)
         else:
             self._linear(f"{here}.energy", f"{readout}.linear", features, "1x0e")

@@ -17,6 +17,7 @@ from .linear import Linear
 from .mlp import Mlp
 from .power import Power
 from .product import product
+from .tensor import Rescale, Tensor
 
 LAYERS: dict[str, Callable[[Params], Layer]] = {
     "input": Input,
@@ -34,6 +35,8 @@ LAYERS: dict[str, Callable[[Params], Layer]] = {
     "act": act,
     "add": Add,
     "shift_scale": ShiftScale,
+    "rescale": Rescale,
+    "tensor": Tensor,
     "grad": Grad,
     "concat": Concat,
     "slice": Slice,

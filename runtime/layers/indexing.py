@@ -55,9 +55,9 @@ class SumEdges(Layer):
 
 
 class SumSystem(Layer):
-    """Sum over the nodes of each system, in float64 whatever the model's dtype.
+    """Sum or mean over the nodes of each system, in float64 whatever the model's dtype.
 
-        y_s = sum_(i in s) x_i
+        y_s = sum_(i in s) x_i / N_s,   N_s = 1 or the number of nodes of s
 
     Shapes:    x [node, ...], system [node] -> y [system, ...] float64
     Units:     those of x
@@ -66,21 +66,26 @@ class SumSystem(Layer):
 
     fields: ClassVar = ("system", "cell")
 
-    def __init__(self) -> None:
+    def __init__(self, mean: bool) -> None:
         super().__init__()
+        self.mean = mean
 
     def forward(self, x: Tensor, system: Tensor, cell: Tensor) -> Tensor:
         x = x.to(torch.float64)
-        return x.new_zeros((cell.shape[0], *x.shape[1:])).index_add(0, system, x)
+        y = x.new_zeros((cell.shape[0], *x.shape[1:])).index_add(0, system, x)
+        if not self.mean:
+            return y
+        count = x.new_zeros(cell.shape[0]).index_add(0, system, x.new_ones(system.shape[0]))
+        return y / count.view(-1, *[1] * (y.ndim - 1))
 
 
 def reduce(params: Params) -> Layer:
-    """The `reduce` step: edges to nodes (sum or average), nodes to systems, pairs to states."""
+    """The `reduce` step: edges to nodes (sum or average), nodes to systems (sum or mean), pairs to states."""
     match params["from"], params["to"], params["norm"]:
         case "edge", "node", "sum" | "average" as norm:
             return SumEdges(average=norm == "average")
-        case "node", "system", "sum":
-            return SumSystem()
+        case "node", "system", "sum" | "mean" as norm:
+            return SumSystem(mean=norm == "mean")
         case "pair", "state", "sum":
             return SumPairs()
         case source, to, norm:

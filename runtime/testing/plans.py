@@ -168,13 +168,13 @@ def mace_plan(
     force = {"wrt": "positions", "scale": -1.0, "per_volume": False}
     p.add("forces", "grad", ["energy", "positions"], "node", "1x1o", force, "eV/Å")
     outputs = {
-        "energy": {"step": "energy", "index": "system", "rep": "0e", "unit": "eV"},
-        "forces": {"step": "forces", "index": "node", "rep": "1o", "unit": "eV/Å"},
+        "energy": _output("energy", "system", "0e", "eV", extensive=True),
+        "forces": _output("forces", "node", "1o", "eV/Å"),
     }
     if stress:
         strain = {"wrt": "strain", "scale": 1.0, "per_volume": True}
         p.add("stress", "grad", ["energy", "positions"], "system", "0e+2e", strain, "eV/Å^3")
-        outputs["stress"] = {"step": "stress", "index": "system", "rep": "0e+2e", "unit": "eV/Å^3"}
+        outputs["stress"] = _output("stress", "system", "0e+2e", "eV/Å^3", form="cartesian")
     broken = [s["name"] for s in p.steps if s["params"].get("relax")]
     loss = {"energy": {"weight": 1.0, "per_atom": True}, "forces": {"weight": 10.0, "per_atom": False}}
     conserved = [
@@ -281,7 +281,7 @@ def _phase_space_plan(
             "swap": None,
         },
         steps=program.steps,
-        outputs={"derivatives": {"step": step, "index": "system", "rep": str(dim), "unit": "1"}},
+        outputs={"derivatives": _output(step, "system", str(dim), "1")},
         statistics=[],
         claims=[],
         conserved=[("energy", "time translation", holds, None if holds else "the flow is free")],
@@ -290,6 +290,12 @@ def _phase_space_plan(
         train={**_TRAIN, "loss": {"derivatives": {"weight": 1.0, "per_atom": False}}},
         citations=["greydanus2019hamiltonian"],
     )
+
+
+def _output(
+    step: str, index: str, rep: str, unit: str, *, form: str = "irreps", extensive: bool = False
+) -> dict[str, Any]:
+    return {"step": step, "index": index, "rep": rep, "unit": unit, "form": form, "extensive": extensive}
 
 
 def _plan(conserved: list[tuple[str, str, bool, str | None]], **parts: Any) -> Plan:

@@ -7,9 +7,10 @@ subtracted in float64, because a total energy of 10⁴ eV leaves float32 only 1 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
+from equic.runtime.data import Frame, label_variance
 from equic.runtime.plan import Plan
 from torch import Tensor
 
@@ -18,10 +19,13 @@ from .errors import TrainingError
 
 @dataclass(frozen=True, slots=True)
 class LossTerm:
-    """One target's part in the loss: its weight, and whether its error is divided by the number of atoms."""
+    """One target's part in the loss: its weight, and whether its error is divided by the number of atoms.
+
+    A weight that is not given is one over the variance of the labels: see `with_weights`.
+    """
 
     target: str
-    weight: float
+    weight: float | None
     per_atom: bool
 
 
@@ -36,7 +40,7 @@ def loss_terms(plan: Plan) -> tuple[LossTerm, ...]:
             f"the plan of `{plan.name}` does not say how to train", help="add `train:` to the spec"
         )
     terms = tuple(
-        LossTerm(target, float(entry["weight"]), bool(entry["per_atom"]))
+        LossTerm(target, None if entry["weight"] is None else float(entry["weight"]), bool(entry["per_atom"]))
         for target, entry in plan.train["loss"].items()
         if entry["weight"] != 0
     )
@@ -51,6 +55,21 @@ def loss_terms(plan: Plan) -> tuple[LossTerm, ...]:
     return terms
 
 
+def with_weights(terms: Sequence[LossTerm], frames: Sequence[Frame]) -> tuple[LossTerm, ...]:
+    """The terms with a weight each: where none is given, one over the variance of the target's training labels.
+
+    Then a target counts alike in every unit, and a model that knows its mean alone has a loss of 1.
+    """
+
+    def weighted(term: LossTerm) -> LossTerm:
+        if term.weight is not None:
+            return term
+        variance = label_variance(frames, term.target, per_atom=term.per_atom)
+        return replace(term, weight=1.0 / variance if variance > 0 else 1.0)
+
+    return tuple(weighted(term) for term in terms)
+
+
 def residual(
     term: LossTerm, outputs: Mapping[str, Tensor], labels: Mapping[str, Tensor], atoms: Tensor | None
 ) -> Tensor:
@@ -62,7 +81,8 @@ def residual(
     if not term.per_atom:
         return label.to(prediction.dtype) - prediction
     assert atoms is not None, "a per-atom term needs the number of atoms"
-    return (label.double() - prediction.double()) / atoms
+    error = label.double() - prediction.double()
+    return error / atoms.view(-1, *[1] * (error.ndim - 1))
 
 
 def term_losses(

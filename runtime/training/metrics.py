@@ -42,10 +42,11 @@ class _Sums:
 def evaluate(model: Model, batches: Iterable[Batch], targets: Sequence[str]) -> Metrics:
     """RMSE and MAE of `targets` over `batches`: {target: {"rmse", "mae"}}, in the plan's units.
 
-    The energy also has `rmse_per_atom` and `mae_per_atom`. Targets without labels are left out.
+    Energies also have `rmse_per_atom` and `mae_per_atom` (see `Plan.per_atom`). Targets without labels are left out.
     """
     sums: dict[str, _Sums] = {}
-    per_atom = _Sums()
+    per_atom: dict[str, _Sums] = {}
+    divided = model.plan.per_atom
     training = model.training
     model.eval()
     with torch.no_grad():
@@ -56,12 +57,13 @@ def evaluate(model: Model, batches: Iterable[Batch], targets: Sequence[str]) -> 
                     continue
                 error = batch.labels[target].double() - outputs[target].double()
                 sums.setdefault(target, _Sums()).add(error)
-                if target == "energy" and batch.atoms is not None:
-                    per_atom.add(error / batch.atoms)
+                if target in divided and batch.atoms is not None:
+                    atoms = batch.atoms.view(-1, *[1] * (error.ndim - 1))
+                    per_atom.setdefault(target, _Sums()).add(error / atoms)
     model.train(training)
     metrics = {target: {"rmse": s.rmse(), "mae": s.mae()} for target, s in sums.items()}
-    if per_atom.count:
-        metrics["energy"] |= {"rmse_per_atom": per_atom.rmse(), "mae_per_atom": per_atom.mae()}
+    for target, found in per_atom.items():
+        metrics[target] |= {"rmse_per_atom": found.rmse(), "mae_per_atom": found.mae()}
     return metrics
 
 

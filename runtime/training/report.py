@@ -21,20 +21,21 @@ class Shown:
 
 
 def shown_targets(plan: Plan) -> tuple[Shown, ...]:
-    """The plan's targets, in meV instead of eV, the energy per atom.
+    """The plan's targets, in meV instead of eV, energies per atom.
 
     Example:
         >>> from equic.runtime.testing.plans import mace_plan
         >>> [shown.unit for shown in shown_targets(mace_plan())]
         ['meV/atom', 'meV/Å', 'meV/Å^3']
     """
-    return tuple(_shown(target, output.unit) for target, output in plan.outputs.items())
+    per_atom = plan.per_atom
+    return tuple(_shown(target, output.unit, target in per_atom) for target, output in plan.outputs.items())
 
 
-def _shown(target: str, unit: str) -> Shown:
+def _shown(target: str, unit: str, per_atom: bool) -> Shown:
     milli = unit == "eV" or unit.startswith("eV/")
     factor, name = (1000.0, f"m{unit}") if milli else (1.0, "" if unit == "1" else unit)
-    if target == "energy":
+    if per_atom:
         return Shown(target, f"{name}/atom", factor, "rmse_per_atom", "mae_per_atom")
     return Shown(target, name, factor, "rmse", "mae")
 

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from .batches import Samples, evaluation_batches, samples_of
 from .errors import TrainingError
-from .losses import LossTerm, loss_terms
+from .losses import LossTerm, loss_terms, with_weights
 from .metrics import Metrics, evaluate
 from .progress import Reporter, duration
 from .report import errors_table
@@ -96,6 +96,7 @@ def train(
         dtype = torch.float64 if plan.train["precision"] == "float64" else torch.float32
         model = build_module(plan, seed=settings["seed"], dtype=dtype)
         model.set_statistics(compute_statistics(plan, sets["train"], notes=notes))
+    terms = with_weights(terms, sets["train"])  # type: ignore[arg-type]  # states have weights from the plan
     model.to(where).train()
     console = console or Console(stderr=True)
     reporter = Reporter(plan, console, enabled=progress, validated="validation" in sets)

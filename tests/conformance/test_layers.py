@@ -98,6 +98,18 @@ EXAMPLES = {
         [(4, MIXED), SYSTEM, CELL],
         MIXED,
     ),
+    "reduce to systems, mean": (
+        "reduce",
+        {"from": "node", "to": "system", "norm": "mean"},
+        [(4, MIXED), SYSTEM, CELL],
+        MIXED,
+    ),
+    "rescale": (
+        "rescale",
+        {"target": "t", "irreps": MIXED},
+        [(4, MIXED), torch.linspace(0.5, 2, 5).double(), torch.linspace(-1, 1, 4).double()],
+        MIXED,
+    ),
     "act, pointwise": (
         "act",
         {"form": "pointwise", "f": "silu", "in": "5x0e", "out": "5x0e"},
@@ -135,6 +147,10 @@ EXAMPLES = {
 
 # layers of invariant numbers, whose claim is only that their inputs are
 INVARIANT = {"input", "radial", "embed", "mlp", "shift_scale"}
+MATRICES = {"tensor"}  # its claim is in test_tensor.py
+
+
+IN_FLOAT64 = {"reduce to systems", "reduce to systems, mean", "rescale"}
 
 
 def example(name, dtype, seed=0):
@@ -152,7 +168,7 @@ def example(name, dtype, seed=0):
 
 
 def test_every_layer_has_an_example_here_or_takes_invariants_only():
-    assert {layer for layer, *_ in EXAMPLES.values()} | INVARIANT == set(LAYERS)
+    assert {layer for layer, *_ in EXAMPLES.values()} | INVARIANT | MATRICES == set(LAYERS)
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
@@ -167,7 +183,7 @@ def test_a_layer_is_equivariant(name, dtype):
 def test_a_layer_keeps_the_dtype_and_has_the_declared_size(name):
     module, inputs, _, out = example(name, torch.float32)
     y = module(*inputs)
-    assert y.dtype == (torch.float64 if name == "reduce to systems" else torch.float32)
+    assert y.dtype == (torch.float64 if name in IN_FLOAT64 else torch.float32)
     assert y.shape[-1] == Irreps.parse(out).dim
 
 

@@ -33,7 +33,7 @@ class TestBatches:
             "n_atoms": ((3,), torch.int64),
             "energy": ((3,), torch.float64),
             "forces": ((sum(sizes), 3), torch.float32),
-            "stress": ((3, 3, 3), torch.float32),
+            "stress": ((3, 3, 3), torch.float64),
         }
         start = 0
         for k, frame in enumerate(read):

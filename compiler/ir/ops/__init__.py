@@ -20,10 +20,12 @@ from .poisson import Poisson
 from .power import Power
 from .product import Product
 from .reduce import Reduce
+from .rescale import Rescale
 from .scale import Scale
 from .shift_scale import ShiftScale
 from .slice import Slice
 from .source import Embed, Input, Length, Radial, Relative, Sph
+from .tensor import Tensor
 
 OPS: tuple[type[Op], ...] = (
     Input,
@@ -48,6 +50,8 @@ OPS: tuple[type[Op], ...] = (
     Distances,
     Scale,
     ShiftScale,
+    Rescale,
+    Tensor,
     Poisson,
     Grad,
 )
@@ -75,6 +79,8 @@ AnyOp = Annotated[
     | Distances
     | Scale
     | ShiftScale
+    | Rescale
+    | Tensor
     | Poisson
     | Grad,
     Field(discriminator="kind"),

@@ -8,14 +8,14 @@ from typing import Any, ClassVar, Literal
 from ...language.codes import Code
 from ...symmetry.irreps import Irreps
 from ...symmetry.units import Unit
-from ..types import Index, Type
+from ..types import Cartesian, Index, Type
 from .base import Op, Ref, Scope, Site, result_like
 
 
 class Grad(Op):
     """Derivative of the energy: scale dE/dx (forces), or dE/d(strain) / volume (stress).
 
-    Type: system 0e [U], wrt positions -> node 1o [U/Å]; wrt strain -> system 0e+2e [U/Å^3]. Verdict: that
+    Type: system 0e [U], wrt positions -> node 1o [U/Å]; wrt strain -> system 0e+2e as 3x3 [U/Å^3]. Verdict: that
     of the energy; conservative by construction. Smooth: one order less.
     """
 
@@ -47,7 +47,8 @@ class Grad(Op):
                 smooth=energy.smooth - 1,
             )
         unit = energy.unit / length**3 if self.per_volume else energy.unit
-        return result_like(types, rep=Irreps.parse("1x0e+1x2e"), unit=unit, smooth=energy.smooth - 1)
+        matrix = Cartesian(Irreps.parse("1x0e+1x2e"))
+        return result_like(types, rep=matrix, unit=unit, smooth=energy.smooth - 1)
 
     def lower(self, types: Sequence[Type], result: Type, scope: Scope) -> dict[str, Any]:
         return {"wrt": self.wrt, "scale": self.scale, "per_volume": self.per_volume}

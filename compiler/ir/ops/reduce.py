@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
@@ -14,13 +15,14 @@ class Reduce(Op):
     """Sum over the edges into a node, over the nodes of a system, or over the pairs of bodies of a state.
 
     `average` divides by the mean number of neighbours in the training data (a constant, so sums stay
-    extensive). Type: edge R -> node R, node R -> system R, pair R -> state R. Verdict: exact.
+    extensive), `mean` by the number of nodes of the system (so the result is intensive, and every node has a
+    say in it). Type: edge R -> node R, node R -> system R, pair R -> state R. Verdict: exact.
     """
 
     kind: Literal["reduce"] = "reduce"
     of: Ref
     to: Literal["node", "system", "state"]
-    norm: Literal["sum", "average"] = "sum"
+    norm: Literal["sum", "average", "mean"] = "sum"
 
     reference: ClassVar[str] = "gilmer2017neural"
 
@@ -34,7 +36,15 @@ class Reduce(Op):
                 help=f"sum values on {wanted}s, or write another `to`",
             )
             return None
-        return result_like(types, index=Index(self.to))
+        if self.norm != "sum" and (self.norm == "mean") is not (self.to == "system"):
+            site.error(
+                Code.INDEX_MISMATCH,
+                f"`norm: {self.norm}` does not fit `to: {self.to}`",
+                help="divide sums over edges by `average`, sums over the nodes of a system by `mean`",
+            )
+            return None
+        radius = math.inf if self.norm == "mean" else x.radius
+        return result_like(types, index=Index(self.to), radius=radius)
 
     def lower(self, types: Sequence[Type], result: Type, scope: Scope) -> dict[str, Any]:
         return {"from": str(types[0].index), "to": self.to, "norm": self.norm}
