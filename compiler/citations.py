@@ -242,6 +242,14 @@ CITATIONS: dict[str, Citation] = {
         2019,
         arxiv="1711.05101",
     ),
+    "passaro2023escn": Citation(
+        "inproceedings",
+        ("Saro Passaro", "C. Lawrence Zitnick"),
+        "Reducing SO(3) Convolutions to SO(2) for Efficient Equivariant GNNs",
+        "International Conference on Machine Learning",
+        2023,
+        arxiv="2302.03655",
+    ),
     "polyak1992acceleration": Citation(
         "article",
         ("Boris T. Polyak", "Anatoli B. Juditsky"),
@@ -251,6 +259,22 @@ CITATIONS: dict[str, Citation] = {
         volume="30",
         pages="838–855",
         doi="10.1137/0330046",
+    ),
+    "puny2022frame": Citation(
+        "inproceedings",
+        (
+            "Omri Puny",
+            "Matan Atzmon",
+            "Heli Ben-Hamu",
+            "Ishan Misra",
+            "Aditya Grover",
+            "Edward J. Smith",
+            "Yaron Lipman",
+        ),
+        "Frame Averaging for Invariant and Equivariant Network Design",
+        "International Conference on Learning Representations",
+        2022,
+        arxiv="2110.03336",
     ),
     "reddi2018convergence": Citation(
         "inproceedings",

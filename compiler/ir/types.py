@@ -94,7 +94,26 @@ class Cartesian:
         return f"{self.irreps} as 3x3"
 
 
-Rep = Irreps | Categories | Plain | Cartesian
+@dataclass(frozen=True, slots=True)
+class Axes:
+    """Axes to turn features to, as matrices of the degrees 0..lmax.
+
+    `free`: only one axis is fixed, a turn about it is left to choice; `mirrored`: reflected with the system.
+    """
+
+    lmax: int
+    free: bool
+    mirrored: bool
+
+    @property
+    def dim(self) -> int:
+        return sum((2 * l + 1) ** 2 for l in range(self.lmax + 1))
+
+    def __str__(self) -> str:
+        return f"axes to degree {self.lmax}"
+
+
+Rep = Irreps | Categories | Plain | Cartesian | Axes
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +125,7 @@ class Type:
     unit:     physical dimension
     holds:    per factor of the group, how well the value keeps its promised transformation
     affine:   moves with translations (a position), instead of ignoring them
+    frame:    the axes that its components are along, where they are not those of space
     smooth:   k of C^k in the positions (or the state); inf for analytic
     radius:   how far away something may be that still changes the value (Å); 0 for on-site, inf for global
     """
@@ -115,6 +135,7 @@ class Type:
     unit: Unit = DIMENSIONLESS
     holds: Mapping[str, Hold] = field(default_factory=dict)
     affine: bool = False
+    frame: str | None = None
     smooth: float = math.inf
     radius: float = 0.0
 
@@ -139,7 +160,8 @@ class Type:
         affine = " affine" if self.affine else ""
         kept = [f"{factor} {hold}" for factor, hold in self.holds.items() if hold.verdict]
         rep = self.rep.short if isinstance(self.rep, Irreps) else self.rep
-        return f"{self.index}: {rep}{affine}{unit}{'; ' + ', '.join(kept) if kept else ''}"
+        inside = f" in {self.frame}" if self.frame else ""
+        return f"{self.index}: {rep}{inside}{affine}{unit}{'; ' + ', '.join(kept) if kept else ''}"
 
 
 def join_holds(types: tuple[Type, ...]) -> dict[str, Hold]:

@@ -95,6 +95,7 @@ class Code(StrEnum):
     TARGET_FROM_SCALARS = "T226"
     TARGET_NOT_CARRIED = "T227"
     TARGET_FORM = "T228"
+    OTHER_FRAME = "T229"
 
     # U: units
     UNIT_MISMATCH = "U301"

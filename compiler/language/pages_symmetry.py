@@ -231,4 +231,20 @@ PAGES: dict[Code, Page] = {
         "targets: {forces: {gradient_of: energy, wrt: positions, scale: -1, unit: eV}}",
         "Write the unit that the message names, or leave it out: it follows from the energy's.",
     ),
+    Code.OTHER_FRAME: Page(
+        "components are along other axes",
+        "Values that `to_frame` took to the axes of an edge have components along those axes, different ones on "
+        "every edge. They cannot be summed over edges, multiplied with harmonics, or read by a dense layer, "
+        "before `from_frame` brings them back. Scalars are the same in every frame.",
+        "model:\n"
+        "  graph:\n"
+        "    features: {kind: embed, of: species, out: 4}\n"
+        "    vectors: {kind: relative, of: positions}\n"
+        "    axes: {kind: frame, of: [vectors], lmax: 1}\n"
+        "    harmonics: {kind: sph, of: vectors, lmax: 1}\n"
+        "    turned: {kind: to_frame, of: [harmonics, axes]}\n"
+        "    mixed: {kind: so2, of: turned, out: 4x1o}\n"
+        "    pooled: {kind: reduce, of: mixed, to: node}",
+        "Write `{kind: from_frame, of: [VALUE, FRAME]}` before the op.",
+    ),
 }

@@ -15,6 +15,7 @@ from ..ir.ops.base import Site
 from ..ir.types import Cartesian, Categories, Type
 from ..language.codes import Code
 from .context import Context
+from .frames import TURNING, frame_of, one_frame
 
 
 def infer_types(graph: Graph, ctx: Context) -> Graph:
@@ -28,12 +29,18 @@ def infer_node(node: Node, types: dict[str, Type], ctx: Context) -> Type | None:
     """The type of one node from those of the values it reads; it is also put into `types`."""
     known = [types[name] for _, name in node.op.inputs() if name in types]
     found: Type | None = None
-    if len(known) == len(list(node.op.inputs())) and _numbers(node, known, ctx):
+    if (
+        len(known) == len(list(node.op.inputs()))
+        and _numbers(node, known, ctx)
+        and one_frame(node, known, ctx)
+    ):
         site = Site(node.name, node.span, ctx.scope, ctx.report, ctx.reasons)
         found = node.op.infer(known, site)
         if found is not None and found.affine and node.op.kind in _FROM_THE_ORIGIN:  # type: ignore[attr-defined]
             reason = "it computes with absolute positions, not with differences"
             found = found.with_(affine=False, holds=site.broken(found.holds, ("translation",), reason))
+        if found is not None and node.op.kind not in TURNING:  # type: ignore[attr-defined]
+            found = found.with_(frame=frame_of(node, known))
     if found is not None:
         types[node.name] = found
     return found
@@ -43,8 +50,6 @@ def infer_node(node: Node, types: dict[str, Type], ctx: Context) -> Type | None:
 _FROM_THE_ORIGIN = frozenset({"linear", "act", "product", "power"})
 # The ops that read labels; `input` makes them.
 _LABELS = {("embed", "of"), ("linear", "species"), ("power", "species"), ("shift_scale", "species")}
-
-
 # The ops that treat the components of a matrix one by one, in whatever basis.
 _ANY_BASIS = frozenset({"tensor", "reduce", "gather", "add", "scale", "difference"})
 

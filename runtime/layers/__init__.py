@@ -10,6 +10,7 @@ from .base import Layer, Params
 from .bodies import Distances
 from .cross import Cross
 from .derivatives import Grad, Poisson
+from .frames import frame
 from .geometry import Length, Radial, Relative, SphericalHarmonics
 from .indexing import Gather, reduce
 from .inputs import Embed, Input, ShiftScale
@@ -17,7 +18,9 @@ from .linear import Linear
 from .mlp import Mlp
 from .power import Power
 from .product import product
+from .so2 import So2Linear
 from .tensor import Rescale, Tensor
+from .turn import turn
 
 LAYERS: dict[str, Callable[[Params], Layer]] = {
     "input": Input,
@@ -32,6 +35,10 @@ LAYERS: dict[str, Callable[[Params], Layer]] = {
     "product": product,
     "reduce": reduce,
     "power": Power,
+    "frame": frame,
+    "to_frame": turn,
+    "from_frame": turn,
+    "so2": So2Linear,
     "act": act,
     "add": Add,
     "shift_scale": ShiftScale,

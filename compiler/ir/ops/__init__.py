@@ -11,6 +11,8 @@ from .bodies import Distances
 from .concat import Concat
 from .cross import Cross
 from .difference import Difference
+from .frame import Frame
+from .from_frame import FromFrame
 from .gather import Gather
 from .grad import Grad
 from .inner import Inner
@@ -24,8 +26,10 @@ from .rescale import Rescale
 from .scale import Scale
 from .shift_scale import ShiftScale
 from .slice import Slice
+from .so2 import So2
 from .source import Embed, Input, Length, Radial, Relative, Sph
 from .tensor import Tensor
+from .to_frame import ToFrame
 
 OPS: tuple[type[Op], ...] = (
     Input,
@@ -39,6 +43,10 @@ OPS: tuple[type[Op], ...] = (
     Act,
     Product,
     Power,
+    Frame,
+    ToFrame,
+    FromFrame,
+    So2,
     Gather,
     Reduce,
     Add,
@@ -68,6 +76,10 @@ AnyOp = Annotated[
     | Act
     | Product
     | Power
+    | Frame
+    | ToFrame
+    | FromFrame
+    | So2
     | Gather
     | Reduce
     | Add
