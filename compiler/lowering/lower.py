@@ -128,7 +128,8 @@ def _system(graph: Graph, ctx: Context) -> dict[str, Any]:
 def _statistics(graph: Graph) -> list[str]:
     kinds = {node.op.kind for node in graph.nodes}  # type: ignore[attr-defined]
     names = []
-    if any(getattr(node.op, "norm", None) == "average" for node in graph.nodes):
+    # what sums edges reads the number of neighbours, whatever it divides by
+    if any(isinstance(node.op, Reduce) and node.op.to == "node" for node in graph.nodes):
         names.append("average_neighbors")
     if "shift_scale" in kinds:
         names += ["atomic_energies", "scale", "shift"]

@@ -27,7 +27,7 @@ model:
     sources: {{kind: gather, of: features}}
     weights: {{kind: mlp, of: radial, widths: [8], out: 12}}
     messages: {{kind: product, of: [sources, harmonics], weights: weights, irreps: 4x0e+4x1o+4x2e}}
-    nodes: {{kind: reduce, of: messages, to: node}}
+    nodes: {{kind: reduce, of: messages, to: node, norm: average}}
 {ops}
     one: {{kind: linear, of: result, out: 1x0e}}
     atomic: {{kind: shift_scale, of: one, species: species, unit: eV}}
