@@ -21,10 +21,11 @@ lint: $(VENV)/.test
 
 # The programs that ours is measured against, each in its own environment: their answers are made anew and
 # compared with those that the tests hold.
-oracles: .venv-mace/.installed
+oracles: .venv-mace/.installed $(VENV)/.test
 	mkdir -p build/oracles
 	.venv-mace/bin/python -W ignore tests/oracles/mace/make_golden.py build/oracles/mace.npz \
 		--compare tests/oracles/mace/golden.npz
+	EQUIC_MACE_PYTHON=.venv-mace/bin/python $(BIN)/pytest tests/journey/test_import.py
 
 # torch first, as in the other environments: what follows then finds it there
 .venv-mace/.installed: tests/oracles/mace/requirements.txt

@@ -12,6 +12,7 @@ import typer
 from .commands_cite import cite
 from .commands_compare import compare
 from .commands_doctor import doctor
+from .commands_import import importing
 from .commands_init import init
 from .commands_schema import schema
 from .commands_show import show
@@ -320,6 +321,7 @@ app.command()(init)
 app.command()(cite)
 app.command()(schema)
 app.command()(doctor)
+app.add_typer(importing, name="import")
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ A zip of stored (uncompressed) entries with fixed dates and order, so that equal
     plan.json             what the model is built from (no compiler needed)
     weights.safetensors   every parameter and buffer; nothing in an artifact is ever unpickled
     certificate.json      what was measured, when it was
+    probes.json           of an imported model: what the program that it comes from answers
 
 Reading trusts nothing: names, sizes, hashes and versions are checked before anything is built.
 """
@@ -45,6 +46,7 @@ class Artifact:
     manifest: dict[str, Any]
     certificate: dict[str, Any] | None
     spec_text: str
+    probes: dict[str, Any] | None = None
 
 
 def save_artifact(
@@ -55,14 +57,17 @@ def save_artifact(
     certificate: JsonDocument | Mapping[str, Any] | None = None,
     training: Mapping[str, Any] | None = None,
     diagnostics: Sequence[Mapping[str, Any]] = (),
+    probes: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write `model` to `path`, whole or not at all; equal inputs give equal bytes.
 
-    `training` and `diagnostics` are JSON data and go into the manifest as they are.
+    `training` and `diagnostics` are JSON data and go into the manifest as they are; `probes` are the answers of
+    the program that an imported model comes from (`equic.runtime.importing.answer_probes`).
 
     Raises:
         OSError: the folder cannot be written.
-        ValueError: `certificate`, `training` or `diagnostics` hold NaN or infinity, which JSON cannot say.
+        ValueError: `certificate`, `training`, `diagnostics` or `probes` hold NaN or infinity, which JSON cannot
+            say.
     """
     from safetensors.torch import save
 
@@ -74,6 +79,8 @@ def save_artifact(
     }
     if certificate is not None:
         entries["certificate.json"] = _certificate_bytes(certificate)
+    if probes is not None:
+        entries["probes.json"] = json_bytes(dict(probes))
     return write_container(path, _describe(model, training, diagnostics), entries)
 
 
@@ -110,6 +117,7 @@ def load_artifact(
         manifest=manifest,
         certificate=certificate,
         spec_text=decode(path, "spec.yaml", entries["spec.yaml"]),
+        probes=parse_json(path, "probes.json", entries["probes.json"]) if "probes.json" in entries else None,
     )
 
 

@@ -19,7 +19,7 @@ FORMAT = "equic artifact"
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 REQUIRED = ("spec.yaml", "plan.json", "weights.safetensors")
-OPTIONAL = ("certificate.json",)
+OPTIONAL = ("certificate.json", "probes.json")
 
 # Entries are stored, so none can be larger than the file; these bound what is read and parsed.
 MAX_TEXT_BYTES = 256 * 2**20

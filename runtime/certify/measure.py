@@ -21,7 +21,7 @@ from .judge import EPSILON, not_applicable
 from .phase_conserved import conservation_items
 from .phase_flow import structure_items, symplectic_item
 from .phase_symmetry import symmetry_items as phase_symmetry_items
-from .probes import no_parity, parity_item
+from .probes import no_parity, parity_item, reproduction_item
 from .subject import Subject, dtype_of
 
 Array = NDArray[np.float64]
@@ -47,6 +47,7 @@ def certify(
 
     `model` is a `Model`, measured in float64 (weights cast up) and in its own dtype unless `dtypes` says
     otherwise, or an exported model, which has its own dtype only and is compared with its `probes`.
+    An imported model is compared with its probes too: what the program that it comes from answers.
 
     `frames` are structures like those the model is for (ASE Atoms or data frames; for phase space an array of
     states [M, D]); without them random ones are made from the plan. At most 8 frames (32 states), spread over
@@ -86,6 +87,8 @@ def certify(
         else:
             items += _phase_space_items(subject, states, rng, group_elements)
         items.append(parity_item(model, probes) if exported else no_parity(dtype))
+        if probes is not None and not exported:
+            items.append(reproduction_item(subject, probes))
     count, what = (len(geometries), "frame") if on_atoms else (len(states), "state")
     meta = {
         "name": plan.name,

@@ -22,7 +22,8 @@ def verify_file(
 ) -> Certificate:
     """Load a model file and certify what it holds, as `certify` does.
 
-    `.equic` files are measured in float64 and in the dtype that they store; `.pt2` files as compiled, in
+    `.equic` files are measured in float64 and in the dtype that they store, imported ones also against the answers
+    that they carry; `.pt2` files as compiled, in
     theirs, and against the probes that they carry.
 
     Raises:
@@ -32,7 +33,8 @@ def verify_file(
     if path.suffix == ".equic":
         from equic.runtime.artifact import load_artifact
 
-        model, probes = load_artifact(path).model, None
+        artifact = load_artifact(path)
+        model, probes = artifact.model, artifact.probes
     elif path.suffix == ".pt2":
         from equic.runtime.export import load_pt2
 

@@ -16,8 +16,19 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 Irrep = tuple[int, int]
 
-# what a change of basis may leave over, of the norm of what is changed
-TOLERANCE = 1e-12
+# What a change of basis may leave over, of the norm of what is changed, by the precision in which the peer keeps
+# its tables.
+TOLERANCES = {"float64": 1e-12, "float32": 1e-6}
+
+
+def precision_of(arrays: Mapping[str, Any]) -> str:
+    """The precision in which the peer keeps its tables and weights: `float64` where the arrays do not say."""
+    found = str(arrays["dtype"]) if "dtype" in arrays else "float64"
+    if found not in TOLERANCES:
+        raise EquicError(
+            f"the peer's model is kept in {found}", help="convert it to float32 or float64 first"
+        )
+    return found
 
 
 def coupling_factor(arrays: Mapping[str, Any], path: tuple[int, int, int]) -> float:
@@ -32,7 +43,7 @@ def coupling_factor(arrays: Mapping[str, Any], path: tuple[int, int, int]) -> fl
     if theirs.shape != ours.shape:
         raise EquicError(f"`{key}` has shape {theirs.shape}, not {ours.shape}")
     factor = float((theirs * ours).sum() / (ours * ours).sum())
-    _check_rest(theirs - factor * ours, theirs, f"`{key}`")
+    _check_rest(theirs - factor * ours, theirs, f"`{key}`", precision_of(arrays))
     return factor
 
 
@@ -62,7 +73,8 @@ def power_map(arrays: Mapping[str, Any], blocks: tuple[Irrep, ...], target: Irre
     orderings = np.array([_orderings(name) for name in place], dtype=np.float64)
     change = np.einsum("tpm,tem,t->pe", ours, theirs, 1.0 / orderings, optimize=True) / components
     rest = theirs - np.einsum("tpm,pe->tem", ours, change, optimize=True)
-    _check_rest(rest, theirs, f"the symmetric powers of degree {degree} to l = {target[0]}")
+    what = f"the symmetric powers of degree {degree} to l = {target[0]}"
+    _check_rest(rest, theirs, what, precision_of(arrays))
     return change
 
 
@@ -87,9 +99,9 @@ def _orderings(name: tuple[int, ...]) -> int:
     return math.factorial(len(name)) // repeats
 
 
-def _check_rest(rest: Array, whole: Array, what: str) -> None:
+def _check_rest(rest: Array, whole: Array, what: str, precision: str) -> None:
     scale = float(np.linalg.norm(whole))
-    if scale and float(np.linalg.norm(rest)) > TOLERANCE * scale:
+    if scale and float(np.linalg.norm(rest)) > TOLERANCES[precision] * scale:
         raise EquicError(
             f"{what} of the peer's model are not in the span of ours: "
             f"{np.linalg.norm(rest) / scale:.1e} of their norm is left over"

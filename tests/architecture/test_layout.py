@@ -25,8 +25,13 @@ ALLOWED = {
 HEAVY = ("torch", "e3nn", "lightning", "optuna", "ase", "vesin", "scipy", "matplotlib", "pint", "safetensors")
 
 
+# Scripts that other programs' Pythons run: they are shipped as data, and nothing of ours imports them.
+SCRIPTS = ROOT / "runtime/importing/peers"
+
+
 def sources() -> list[Path]:
-    return sorted(path for folder in PACKAGES for path in (ROOT / folder).rglob("*.py"))
+    found = sorted(path for folder in PACKAGES for path in (ROOT / folder).rglob("*.py"))
+    return [path for path in found if path.parent != SCRIPTS]
 
 
 def imports(path: Path) -> list[tuple[str, bool]]:

@@ -1,24 +1,25 @@
-"""The peer's side, to be run where mace-torch is installed: its models, its answers, its weights as arrays.
+"""The peer's side, to be run where mace-torch is installed: its random models and their gradients.
 
-Nothing of equic is imported here, and equic imports nothing of mace: the two only exchange arrays. What
-`export` writes is what `equic.runtime.importing.mace` reads.
+Nothing of equic is imported here, and equic imports nothing of mace: the two only exchange arrays. How a model
+becomes arrays is `runtime/importing/peers/mace_dump.py`.
 """
 
-import json
+import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-import mace  # noqa: F401  # isort: skip  # before e3nn: it lets e3nn 0.4.4 read its constants
+sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "runtime/importing/peers"))
+
+from mace_dump import Arrays, answers, array, batch, export  # isort: skip  # mace before e3nn
 
 import numpy as np
 import torch
 from ase import Atoms
-from ase.data import chemical_symbols
 from e3nn import o3
-from mace import data, modules
-from mace.tools import AtomicNumberTable, torch_geometric
+from mace import modules
 
-Arrays = dict[str, np.ndarray]
+__all__ = ["answers", "array", "batch", "build", "export", "gradients", "settings_of"]
 
 
 def build(
@@ -64,29 +65,6 @@ def build(
     )
 
 
-def batch(model: torch.nn.Module, structures: Sequence[Atoms]) -> dict[str, Any]:
-    """Structures through the peer's own neighbour search, as its models take them."""
-    table = AtomicNumberTable([int(z) for z in model.atomic_numbers])
-    cutoff = float(model.r_max)
-    items = [
-        data.AtomicData.from_config(data.config_from_atoms(atoms), z_table=table, cutoff=cutoff)
-        for atoms in structures
-    ]
-    loader = torch_geometric.dataloader.DataLoader(items, batch_size=len(items), shuffle=False)
-    return next(iter(loader)).to_dict()
-
-
-def answers(model: torch.nn.Module, structures: Sequence[Atoms]) -> Arrays:
-    """Energies [S], forces [N, 3] and stress [S, 3, 3] (of periodic structures alone, else 0)."""
-    found = model(batch(model, structures), compute_force=True, compute_stress=True)
-    periodic = np.array([all(atoms.pbc) for atoms in structures])
-    return {
-        "energy": array(found["energy"]),
-        "forces": array(found["forces"]),
-        "stress": np.where(periodic[:, None, None], array(found["stress"]), 0.0),
-    }
-
-
 def gradients(
     model: torch.nn.Module, structures: Sequence[Atoms], by_energy: np.ndarray, by_forces: np.ndarray
 ) -> Arrays:
@@ -97,111 +75,6 @@ def gradients(
     loss = loss + (found["forces"] * torch.tensor(by_forces)).sum()
     loss.backward()
     return {name: array(value.grad) for name, value in model.named_parameters() if value.grad is not None}
-
-
-def export(model: torch.nn.Module) -> Arrays:
-    """A model as arrays: `config` (JSON), `state/NAME`, `coupling/l1_l2_l3`, `symmetric/L_DEGREE/...`.
-
-    Couplings are measured on the peer's own product, and the bases of its symmetric powers are its buffers, as
-    the numbers that are not zero: place in the flat tensor, and value.
-    """
-    arrays: Arrays = {"config": np.array(json.dumps(config(model)))}
-    for name, value in model.named_parameters():
-        arrays[f"state/{name}"] = array(value)
-    for interaction in model.interactions:
-        for name, value in couplings(interaction.conv_tp).items():
-            arrays[f"coupling/{name}"] = value
-    for product in model.products:
-        contractions = product.symmetric_contractions
-        for (_, irrep), part in zip(contractions.irreps_out, contractions.contractions, strict=True):
-            for degree in range(1, part.correlation + 1):
-                basis = array(part.U_tensors(degree))
-                basis = basis if irrep.l else basis[None]
-                key = f"symmetric/{irrep.l}_{degree}"
-                (place,) = np.nonzero(basis.ravel())
-                made = {
-                    f"{key}/shape": np.array(basis.shape, dtype=np.int64),
-                    f"{key}/index": place.astype(np.int32),
-                    f"{key}/value": basis.ravel()[place],
-                }
-                assert all(np.array_equal(arrays.get(name, value), value) for name, value in made.items())
-                arrays |= made
-    return arrays
-
-
-def config(model: torch.nn.Module) -> dict[str, Any]:
-    """What a model is, beside its weights."""
-    first, last = model.interactions[0], model.readouts[-1]
-    factors = {float(layer.act.cst) for layer in first.conv_tp_weights if layer.act is not None}
-    widths = []
-    if hasattr(last, "linear_1"):
-        (activation,) = last.non_linearity.acts
-        factors.add(float(activation.cst))
-        widths = [last.hidden_irreps.dim]
-    embedding = model.radial_embedding
-    return {
-        "class": type(model).__name__,
-        "species": [chemical_symbols[int(z)] for z in model.atomic_numbers],
-        "cutoff": float(model.r_max),
-        "bessel": int(embedding.out_dim),
-        "envelope": int(embedding.cutoff_fn.p),
-        "harmonics": str(model.spherical_harmonics.irreps_out),
-        "features": [str(product.linear.irreps_out) for product in model.products],
-        "messages": [str(interaction.irreps_out) for interaction in model.interactions],
-        "paths": [_paths(interaction.conv_tp) for interaction in model.interactions],
-        "correlation": [
-            int(product.symmetric_contractions.contractions[0].correlation) for product in model.products
-        ],
-        "radial": [int(width) for width in first.radial_MLP],
-        "readout": widths,
-        "readouts": [type(readout).__name__ for readout in model.readouts],
-        "interactions": [type(interaction).__name__ for interaction in model.interactions],
-        "activation": first.conv_tp_weights.layer0.act.f.__name__,
-        "activation_factor": sorted(factors),
-        "neighbors": [float(interaction.avg_num_neighbors) for interaction in model.interactions],
-        "atomic_energies": array(model.atomic_energies_fn.atomic_energies).ravel().tolist(),
-        "scale": float(model.scale_shift.scale),
-        "shift": float(model.scale_shift.shift),
-        "heads": list(model.heads),
-        "radial_basis": type(embedding.bessel_fn).__name__,
-        "extras": [
-            name
-            for name in ("pair_repulsion_fn", "joint_embedding")
-            if hasattr(model, name)
-        ]
-        + (["distance_transform"] if hasattr(embedding, "distance_transform") else [])
-        + ([] if getattr(embedding, "apply_cutoff", True) else ["cutoff on the weights"])
-        + (["agnostic product"] if any(product.use_agnostic_product for product in model.products) else []),
-    }  # fmt: skip
-
-
-def couplings(product: torch.nn.Module) -> Arrays:
-    """c[m1, m2, m3] of each path, as the product computes it for x and y with one 1 and weights 1."""
-    left, right, out = product.irreps_in1, product.irreps_in2, product.irreps_out
-    x = torch.eye(left.dim).repeat_interleave(right.dim, 0)
-    y = torch.eye(right.dim).repeat(left.dim, 1)
-    value = product(x, y, torch.ones(len(x), product.weight_numel)).detach()
-    value = value.reshape(left.dim, right.dim, out.dim).numpy()
-    found = {}
-    for path in product.instructions:
-        (_, a), (_, b), (_, c) = left[path.i_in1], right[path.i_in2], out[path.i_out]
-        # mul_ir: the components of the first channel come first
-        i, j, k = (
-            irreps.slices()[n].start
-            for irreps, n in ((left, path.i_in1), (right, path.i_in2), (out, path.i_out))
-        )
-        found[f"{a.l}_{b.l}_{c.l}"] = value[i : i + a.dim, j : j + b.dim, k : k + c.dim].copy()
-    return found
-
-
-def _paths(product: torch.nn.Module) -> list[list[int]]:
-    left, right, out = product.irreps_in1, product.irreps_in2, product.irreps_out
-    return [[left[p.i_in1].ir.l, right[p.i_in2].ir.l, out[p.i_out].ir.l] for p in product.instructions]
-
-
-def array(value: torch.Tensor) -> np.ndarray:
-    """A tensor as numpy."""
-    return value.detach().cpu().numpy()
 
 
 def settings_of(arguments: Mapping[str, Any]) -> dict[str, Any]:
