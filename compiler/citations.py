@@ -218,6 +218,23 @@ CITATIONS: dict[str, Citation] = {
         pages="359–366",
         doi="10.1016/0893-6080(89)90020-8",
     ),
+    "huber1964robust": Citation(
+        "article",
+        ("Peter J. Huber",),
+        "Robust Estimation of a Location Parameter",
+        "The Annals of Mathematical Statistics",
+        1964,
+        volume="35",
+        pages="73–101",
+        doi="10.1214/aoms/1177703732",
+    ),
+    "jordan2024muon": Citation(
+        "misc",
+        ("Keller Jordan",),
+        "Muon: An optimizer for hidden layers in neural networks",
+        "https://kellerjordan.github.io/posts/muon/",
+        2024,
+    ),
     "kingma2015adam": Citation(
         "inproceedings",
         ("Diederik P. Kingma", "Jimmy Ba"),

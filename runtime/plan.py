@@ -34,6 +34,14 @@ _TRAIN_KEYS = {
     "loss",
     "patience",
 }
+# What later versions added, with what it was before: plans of old artifacts lack them.
+_TRAIN_LATER: Mapping[str, Any] = {
+    "accumulate": 1,
+    "warmup": 0.0,
+    "from": None,
+    "only": None,
+    "freeze": [],
+}
 _DATA_KEYS = {"sets", "isolated_atoms", "seed"}
 _EXPORT_KEYS = {"targets", "dtype"}
 
@@ -155,6 +163,8 @@ class Plan:
         _expect(data, _names(cls), "the plan")
         steps = tuple(_read(Step, step, f"step {i}") for i, step in enumerate(data["steps"]))
         outputs = {name: _read(Output, value, f"output `{name}`") for name, value in data["outputs"].items()}
+        if isinstance(data["train"], Mapping):
+            data = {**data, "train": {**_TRAIN_LATER, **data["train"]}}
         _check_program(steps, outputs)
         _check_parts(data)
         return cls(
@@ -299,6 +309,10 @@ def _check_parts(data: Mapping[str, Any]) -> None:
             f"unknown kind of system `{data['kind']}`", help=f"known: {', '.join(_SYSTEM_KEYS)}"
         )
     _expect(data["system"], _SYSTEM_KEYS[data["kind"]], "system")
-    for name, keys in (("data", _DATA_KEYS), ("train", _TRAIN_KEYS), ("export", _EXPORT_KEYS)):
+    for name, keys in (
+        ("data", _DATA_KEYS),
+        ("train", _TRAIN_KEYS | _TRAIN_LATER.keys()),
+        ("export", _EXPORT_KEYS),
+    ):
         if data[name] is not None:
             _expect(data[name], keys, name)

@@ -18,7 +18,7 @@ from ..language.schema import (
     Spec,
 )
 from ..language.schema_data import DataSet
-from ..language.schema_train import LOSS_WEIGHTS, LossTerm
+from ..language.schema_train import LOSS_WEIGHTS, BatchSize, LossTerm, WeightSwitch
 from ..passes.check_dynamics import conserved_quantities, is_separable
 from ..passes.context import Context
 from ..symmetry.irreps import Irrep
@@ -48,7 +48,7 @@ def lower(graph: Graph, ctx: Context, *, cites: tuple[str, ...], architecture: s
         "smoothness": {t: _finite(graph.type(n).smooth) for t, n in graph.outputs.items()},
         "locality": {t: _finite(graph.type(n).radius) for t, n in graph.outputs.items()},
         "data": _data(spec, ctx),
-        "train": _train(spec, graph),
+        "train": _train(spec, graph, ctx),
         "export": {"targets": list(spec.export.targets), "dtype": spec.export.dtype},
         "graph_hash": graph_hash(graph),
         "spec_hash": hashlib.sha256(_canonical(spec)).hexdigest(),
@@ -57,7 +57,9 @@ def lower(graph: Graph, ctx: Context, *, cites: tuple[str, ...], architecture: s
 
 
 def _canonical(spec: Spec) -> bytes:
-    return json.dumps(spec.model_dump(mode="json"), sort_keys=True, ensure_ascii=False).encode()
+    return json.dumps(
+        spec.model_dump(mode="json", by_alias=True), sort_keys=True, ensure_ascii=False
+    ).encode()
 
 
 def _finite(value: float) -> float | None:
@@ -201,8 +203,13 @@ def _factor(spec: Spec, target: str, unit: str | None) -> float:
     return conversion_factor(Unit.parse(unit), Unit.parse(declared))
 
 
-def _train(spec: Spec, graph: Graph) -> dict[str, Any]:
-    train = spec.train.model_dump(mode="json")
+def _train(spec: Spec, graph: Graph, ctx: Context) -> dict[str, Any]:
+    train = spec.train.model_dump(mode="json", by_alias=True)
+    if spec.train.from_ is not None:
+        folder = os.path.dirname(os.path.abspath(ctx.source.path))
+        train["from"] = os.path.normpath(os.path.join(folder, spec.train.from_))
+    if isinstance(spec.train.batch, BatchSize):
+        train["batch"] = spec.train.batch.model_dump(exclude_none=True)
     labels = (spec.data.train.labels or {}) if spec.data is not None else {}
     train["loss"] = {}
     for name in spec.targets:
@@ -210,10 +217,15 @@ def _train(spec: Spec, graph: Graph) -> dict[str, Any]:
             continue
         term = spec.train.loss.get(name, LossTerm())
         is_energy = f"node_{name}" in graph.outputs
-        train["loss"][name] = {
+        entry: dict[str, Any] = {
             "weight": _usual_weight(graph, name, is_energy) if term.weight is None else term.weight,
             "per_atom": is_energy if term.per_atom is None else term.per_atom,
         }
+        if isinstance(term.weight, WeightSwitch):
+            entry["weight"] = term.weight.model_dump(by_alias=True)
+        if term.form != "mse":
+            entry |= {"form": term.form} | ({"delta": term.delta} if term.delta is not None else {})
+        train["loss"][name] = entry
     return train
 
 

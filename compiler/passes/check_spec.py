@@ -8,6 +8,7 @@ from ..language.codes import Code
 from ..language.diagnostics import Report
 from ..language.schema import GROUPS, AtomsSystem, Permutation, Relaxed, Spec, Target
 from ..language.schema_data import DataSet
+from ..language.schema_train import BatchSize
 from ..language.source import Source
 from ..language.wording import clip
 from ..symmetry.irreps import Irreps, IrrepsError
@@ -32,6 +33,13 @@ def check_spec(spec: Spec, source: Source, report: Report) -> None:
                 help=f"add `{name}: {{key: ...}}` to the labels, or remove the weight",
                 related=((source.span(("data", "train", "labels"), key=True), "the labels"),),
             )
+    if isinstance(spec.train.batch, BatchSize) and not isinstance(spec.system, AtomsSystem):
+        report.error(
+            Code.CONFLICTING_KEYS,
+            source.span(("train", "batch")),
+            f"a batch of {spec.system.kind} cannot be limited by atoms or edges",
+            help="write a number of states, such as `batch: 100`",
+        )
     _check_derivatives(spec, source, report)
     _check_isolated_atoms(spec, source, report)
     if spec.constraints.hamiltonian is not None and isinstance(spec.system, AtomsSystem):

@@ -1,8 +1,6 @@
 """Batches of a set, in an order that is a pure function of the seed and the step.
 
-The training stream runs through shuffled passes of the set without a seam: step s takes samples s·b to
-(s+1)·b of the endless sequence, so every batch is full and every sample is seen equally often. Since nothing
-but the step number decides what comes next, a run resumed at any step continues exactly.
+Since nothing but the step number decides what comes next, a run resumed at any step continues exactly.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,6 +13,8 @@ from equic.runtime.data import ArraySet, Frame, collate
 from torch import Tensor
 
 from .errors import TrainingError
+from .orders import order_of
+from .ranks import ALONE, Ranks
 
 # Evaluation holds no graph of second derivatives, so its batches may be larger than those of training.
 EVALUATION_EDGES = 20_000
@@ -49,6 +49,8 @@ class Samples(Protocol):
 
     def bytes(self) -> int: ...
 
+    def sizes(self, what: str) -> np.ndarray: ...
+
 
 class FrameSamples:
     """Frames of atoms; a batch is collated when it is asked for."""
@@ -76,6 +78,11 @@ class FrameSamples:
 
     def targets(self) -> tuple[str, ...]:
         return tuple(self.frames[0].labels)
+
+    def sizes(self, what: str) -> np.ndarray:
+        """Atoms or edges of every frame: [frames] int64."""
+        atoms = what == "atoms"
+        return np.array([len(f) if atoms else f.edges.shape[1] for f in self.frames], dtype=np.int64)
 
     def bytes(self) -> int:
         return 40 * self.edges + sum(8 * (10 * len(frame.positions) + 20) for frame in self.frames)
@@ -106,6 +113,9 @@ class ArraySamples:
     def targets(self) -> tuple[str, ...]:
         return tuple(self.labels)
 
+    def sizes(self, what: str) -> np.ndarray:
+        raise TrainingError(f"states have no {what}", help="write a number of states: `batch: 100`")
+
     def bytes(self) -> int:
         return sum(t.numel() * t.element_size() for t in (self.state, *self.labels.values()))
 
@@ -125,46 +135,52 @@ def samples_of(data: Sequence[Frame] | ArraySet, device: torch.device, name: str
 class TrainingStream:
     """The endless sequence of training batches, from the step that `start()` gives when it is iterated.
 
-    A batch that holds the whole set is made once and not shuffled.
+    Each batch comes in `parts` (those of `accumulate`), of which every process gets its share; a part without
+    a sample for this process is left out. A batch that holds the whole set is made once and not shuffled.
     """
 
-    def __init__(self, samples: Samples, batch: int, seed: int, start: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        samples: Samples,
+        batch: int | Mapping[str, int],
+        seed: int,
+        start: Callable[[], int],
+        *,
+        parts: int = 1,
+        ranks: Ranks = ALONE,
+    ) -> None:
         self.samples = samples
-        self.batch = min(batch, len(samples))
-        self.seed = seed
+        self._order = order_of(batch, samples.sizes, len(samples), seed, samples.describe)
+        self.batch = self._order.batch
         self.start = start
+        self.parts = parts
+        self.ranks = ranks
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[tuple[Batch, ...]]:
         step = self.start()
         if self.batch == len(self.samples):
-            whole = self.samples.batch(np.arange(self.batch))
+            whole = self._made(np.arange(self.batch))
             while True:
                 yield whole
         while True:
-            yield self.samples.batch(self.order(step))
+            yield self._made(self.order(step))
             step += 1
+
+    def _made(self, samples: np.ndarray) -> tuple[Batch, ...]:
+        mine = [self.ranks.share(part) for part in np.array_split(samples, self.parts)]
+        return tuple(self.samples.batch(part) for part in mine if len(part))
 
     def order(self, step: int) -> np.ndarray:
         """Which samples step `step` takes."""
-        count = len(self.samples)
-        first = step * self.batch
-        epoch, offset = divmod(first, count)
-        taken = self._permutation(epoch)[offset : offset + self.batch]
-        if len(taken) == self.batch:
-            return taken
-        return np.concatenate((taken, self._permutation(epoch + 1)[: self.batch - len(taken)]))
-
-    def _permutation(self, epoch: int) -> np.ndarray:
-        # drawn anew for each step: microseconds for a thousand samples, beside milliseconds for a batch
-        return np.random.default_rng((self.seed, epoch)).permutation(len(self.samples))
+        return self._order.take(step)
 
     def epochs(self, step: int) -> float:
         """How many times the set has been seen after `step` steps."""
-        return step * self.batch / len(self.samples)
+        return self._order.epochs(step)
 
     def steps(self, epochs: float) -> int:
-        """How many steps see the set `epochs` times, rounded up."""
-        return max(1, -int(-epochs * len(self.samples) // self.batch))
+        """How many steps see the set `epochs` times."""
+        return self._order.steps(epochs)
 
 
 def evaluation_batches(

@@ -4,10 +4,9 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-
-from .batches import Batch
 
 # Of the budget: kept free for what cannot be foreseen; at most spent on validating; at most on the final
 # errors.
@@ -71,7 +70,7 @@ class Budget:
         return max(1, int(count))
 
 
-def measured(work: Callable[[Batch], object], batches: Sequence[Batch], limit: float) -> float:
+def measured(work: Callable[[Any], object], batches: Sequence[Any], limit: float) -> float:
     """Seconds that `work` takes on one of `batches`: the fastest of up to five, within about `limit` seconds.
 
     0 where there are no batches. The first call is not counted (it allocates) unless it alone takes that

@@ -21,6 +21,7 @@ from .losses import LossTerm
 from .metrics import evaluate
 from .module import TrainingModule
 from .progress import Reporter
+from .ranks import Ranks
 from .rounds import Rounds
 from .schedule import Schedule
 from .watch import LossWatch
@@ -43,6 +44,7 @@ def fit(
     started: float,
     reporter: Reporter,
     observer: Callable[[dict[str, Any]], None] | None,
+    ranks: Ranks,
 ) -> Rounds:
     """Run the loop until it is finished or interrupted; the model then has its final weights.
 
@@ -56,8 +58,15 @@ def fit(
     assert train is not None
     device = next(model.parameters()).device
     watch = LossWatch(("loss", *(term.target for term in terms)), samples["train"].describe, device)
-    module = TrainingModule(model, terms, Schedule(train["schedule"], total=1), watch)
-    stream = TrainingStream(samples["train"], int(train["batch"]), seed, start=lambda: module.steps)
+    module = TrainingModule(model, terms, Schedule(train["schedule"], total=1), watch, ranks)
+    stream = TrainingStream(
+        samples["train"],
+        train["batch"],
+        seed,
+        start=lambda: module.steps,
+        parts=train["accumulate"],
+        ranks=ranks,
+    )
     validation = None
     if "validation" in samples:
         validation = evaluation_batches(samples["validation"], stream.batch)
@@ -73,6 +82,9 @@ def fit(
             f"{seconds / 60:.3g} minutes are about {stream.epochs(total):.4g} epochs of this model and data"
         )
     module.schedule.total = total
+    if train["warmup"]:
+        # a budget may allow less than was planned: half of it is the most that may go by
+        module.schedule.warmup = min(stream.steps(train["warmup"]), max(1, total // 2))
     rounds = Rounds(
         module,
         stream,
@@ -107,8 +119,7 @@ def _measure(
     """Measured costs, and on how many training samples the final errors can be afforded."""
 
     def step(batch: Any) -> None:
-        loss, _ = module.losses(batch)
-        loss.backward()
+        module.losses(batch)
 
     limit = PROBE_SHARE * seconds
     per_step = measured(step, list(islice(iter(stream), 2)), limit)
@@ -170,9 +181,9 @@ def _interruptible(rounds: Rounds) -> Iterator[None]:
         return
 
     def ask(signum: int, frame: Any) -> None:
-        if rounds.stop_requested:
+        if rounds.module.stop_requested:
             raise KeyboardInterrupt
-        rounds.stop_requested = True
+        rounds.module.stop_requested = True
 
     before = signal.signal(signal.SIGINT, ask)
     try:

@@ -5,7 +5,7 @@ synchronisation.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -13,7 +13,8 @@ from equic.runtime.build import Model
 from torch import Tensor
 
 from .batches import Batch
-from .losses import LossTerm
+from .losses import LossTerm, penalty, residual
+from .ranks import ALONE, Ranks
 
 Metrics = dict[str, dict[str, float]]
 
@@ -32,6 +33,13 @@ class _Sums:
         self.squared = self.squared + error.square().sum()
         self.count += error.numel()
 
+    @classmethod
+    def of(cls, absolute: float, squared: float, count: float) -> "_Sums":
+        """Sums that are known."""
+        made = cls()
+        made.absolute, made.squared, made.count = absolute, squared, round(count)
+        return made
+
     def rmse(self) -> float:
         return math.sqrt(float(self.squared) / self.count)
 
@@ -39,41 +47,89 @@ class _Sums:
         return float(self.absolute) / self.count
 
 
-def evaluate(model: Model, batches: Iterable[Batch], targets: Sequence[str]) -> Metrics:
+def evaluate(
+    model: Model,
+    batches: Iterable[Batch],
+    targets: Sequence[str],
+    terms: Sequence[LossTerm] = (),
+    ranks: Ranks = ALONE,
+) -> Metrics:
     """RMSE and MAE of `targets` over `batches`: {target: {"rmse", "mae"}}, in the plan's units.
 
-    Energies also have `rmse_per_atom` and `mae_per_atom` (see `Plan.per_atom`). Targets without labels are left out.
+    Energies also have `rmse_per_atom` and `mae_per_atom` (see `Plan.per_atom`); a target whose part of the loss
+    is not the square of one of these has `loss`, the mean that `terms` asks for. Targets without labels are
+    left out. Every process of `ranks` takes its share of the batches, and has the errors of all.
     """
-    sums: dict[str, _Sums] = {}
-    per_atom: dict[str, _Sums] = {}
+    sums: dict[tuple[str, str], _Sums] = {}
     divided = model.plan.per_atom
     training = model.training
     model.eval()
+    special = {term.target: term for term in terms if not _is_square(term, divided)}
     with torch.no_grad():
-        for batch in batches:
+        for number, batch in enumerate(batches):
+            if number % ranks.size != ranks.rank:
+                continue
             outputs = model(batch.inputs)
             for target in targets:
                 if target not in batch.labels:
                     continue
                 error = batch.labels[target].double() - outputs[target].double()
-                sums.setdefault(target, _Sums()).add(error)
+                sums.setdefault((target, ""), _Sums()).add(error)
                 if target in divided and batch.atoms is not None:
                     atoms = batch.atoms.view(-1, *[1] * (error.ndim - 1))
-                    per_atom.setdefault(target, _Sums()).add(error / atoms)
+                    sums.setdefault((target, "_per_atom"), _Sums()).add(error / atoms)
+                if target in special:
+                    term = special[target]
+                    values = penalty(term, residual(term, outputs, batch.labels, batch.atoms))
+                    sums.setdefault((target, "loss"), _Sums()).add(values)
     model.train(training)
-    metrics = {target: {"rmse": s.rmse(), "mae": s.mae()} for target, s in sums.items()}
-    for target, found in per_atom.items():
-        metrics[target] |= {"rmse_per_atom": found.rmse(), "mae_per_atom": found.mae()}
+    sums = _over_all(sums, ranks, next(model.parameters()).device)
+    metrics: Metrics = {target: {} for target in targets if (target, "") in sums}
+    for (target, kind), found in sums.items():
+        # penalties are not negative: their mean is that of their sizes
+        more = (
+            {"loss": found.mae()}
+            if kind == "loss"
+            else {f"rmse{kind}": found.rmse(), f"mae{kind}": found.mae()}
+        )
+        metrics[target] |= more
     return metrics
 
 
-def weighted_loss(terms: Sequence[LossTerm], metrics: Mapping[str, Mapping[str, float]]) -> float:
+def _is_square(term: LossTerm, divided: Collection[str]) -> bool:
+    """Whether the term is the square of an RMSE that is measured anyway."""
+    return term.form == "mse" and (not term.per_atom or term.target in divided)
+
+
+def _over_all(
+    sums: dict[tuple[str, str], _Sums], ranks: Ranks, device: torch.device
+) -> dict[tuple[str, str], _Sums]:
+    """The sums of all processes."""
+    if ranks.size == 1:
+        return sums
+    names = ranks.union(list(sums))
+    parts = [sums.get(name, _Sums()) for name in names]
+    table = torch.tensor(
+        [[float(s.absolute), float(s.squared), float(s.count)] for s in parts], dtype=torch.float64
+    ).to(device)
+    ranks.add([table])
+    return {name: _Sums.of(*row) for name, row in zip(names, table.tolist(), strict=True)}
+
+
+def weighted_loss(
+    terms: Sequence[LossTerm], metrics: Mapping[str, Mapping[str, float]], progress: float = 0.0
+) -> float:
     """The training loss over a whole set, from its metrics; targets without labels do not count.
 
-    NaN when no term has labels.
+    `progress` is the part of the run that is over, which decides the weights. NaN when no term has labels.
     """
     parts = [
-        term.weight * metrics[term.target]["rmse_per_atom" if term.per_atom else "rmse"] ** 2
+        term.weight_at(progress)
+        * (
+            metrics[term.target]["loss"]
+            if "loss" in metrics[term.target]
+            else metrics[term.target]["rmse_per_atom" if term.per_atom else "rmse"] ** 2
+        )
         for term in terms
         if term.target in metrics
     ]

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from .average import Average
 from .batches import Batch
-from .losses import LossTerm, term_losses
-from .optimizers import build_optimizer
+from .losses import LossTerm, term_counts, term_sums
+from .optimizers import build_optimizers
+from .ranks import ALONE, Ranks
 from .schedule import Schedule
 from .watch import LossWatch
 
@@ -19,11 +20,12 @@ from .watch import LossWatch
 class TrainingModule(pl.LightningModule):
     """Steps a model down its loss.
 
-    Each step: rate from the schedule, forward with a differentiable graph, weighted loss, backward, clipping,
-    optimiser, moving average. `steps` counts optimiser steps and decides everything that varies along a run.
+    Each step: rate and weights from the schedule, forward with a differentiable graph and backward for every
+    part of the batch, gradients summed over processes, clipping, optimiser, moving average. `steps` counts
+    optimiser steps and decides everything that varies along a run.
 
     Lightning moves the module, runs the loop and writes the state; the optimisation is spelled out here
-    because it is six lines, and the automatic kind costs a small model a good part of its step.
+    because it is short, and the automatic kind costs a small model a good part of its step.
 
     `model` must lie on its device already; `watch` has one column for the loss and one for each term.
     """
@@ -34,6 +36,7 @@ class TrainingModule(pl.LightningModule):
         terms: Sequence[LossTerm],
         schedule: Schedule,
         watch: LossWatch,
+        ranks: Ranks = ALONE,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
@@ -41,7 +44,10 @@ class TrainingModule(pl.LightningModule):
         self.terms = tuple(terms)
         self.schedule = schedule
         self.watch = watch
+        self.ranks = ranks
         self.steps = 0
+        self.stop_requested = False  # set from a signal handler: only ever a flag
+        self.all_stop = False  # some process was asked to stop: every one does after this step
         train = model.plan.train
         assert train is not None
         self._train = train
@@ -50,36 +56,71 @@ class TrainingModule(pl.LightningModule):
         self.weights = [p for p in model.parameters() if p.requires_grad]
         self.average = None if train["ema"] is None else Average(self.weights, float(train["ema"]))
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return build_optimizer(self.model, self._train)
+    def configure_optimizers(self) -> list[torch.optim.Optimizer]:
+        return build_optimizers(self.model, self._train)
 
-    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
         return batch  # the stream already put it there
 
     def rate_at(self, step: int) -> float:
         """The learning rate of `step`, counted from 0."""
         return self._rate * self.schedule.factor(step)
 
-    def losses(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """The weighted loss [] and each term's mean squared error [terms], differentiable, in float64."""
-        outputs = self.model(batch.inputs, create_graph=True)
-        parts = term_losses(self.terms, outputs, batch.labels, batch.atoms)
-        loss = sum(term.weight * part for term, part in zip(self.terms, parts.unbind(), strict=True))
-        assert isinstance(loss, Tensor)
-        return loss, parts
+    def loss_weights(self, step: int) -> tuple[float, ...]:
+        """The weight of every term at `step`."""
+        progress = self.schedule.progress(step)
+        return tuple(term.weight_at(progress) for term in self.terms)
 
-    def training_step(self, batch: Batch, batch_idx: int) -> None:
-        optimizer: Any = self.optimizers()
+    def losses(self, parts: Sequence[Batch]) -> Tensor:
+        """Backward through every part of a batch; the weighted loss and each term's mean: [1 + terms] float64.
+
+        The parts of all processes together are one batch: every mean is over its components.
+        """
+        device = next(self.model.parameters()).device
+        sums = torch.zeros(len(self.terms), dtype=torch.float64, device=device)
+        counts = torch.zeros_like(sums)
+        for part in parts:
+            counts += torch.tensor(term_counts(self.terms, part.labels), dtype=torch.float64, device=device)
+        # the request travels with the counts, so that all processes stop after the same step
+        asked = torch.full((1,), float(self.stop_requested), dtype=torch.float64, device=device)
+        self.ranks.add([counts, asked])
+        self.all_stop = self.stop_requested if self.ranks.size == 1 else bool(asked > 0)
+        weights = torch.tensor(self.loss_weights(self.steps), dtype=torch.float64, device=device)
+        for part in parts:
+            outputs = self.model(part.inputs, create_graph=True)
+            part_sums = term_sums(self.terms, outputs, part.labels, part.atoms)
+            (weights * part_sums / counts).sum().backward()
+            sums += part_sums.detach()
+        self.ranks.add([sums, *self._gradients()])
+        means = sums / counts
+        return torch.cat(((weights * means).sum()[None], means))
+
+    def _gradients(self) -> list[Tensor]:
+        """The gradients of all weights that have one in any process; zeros where it has none here."""
+        if self.ranks.size == 1:
+            return []
+        has = torch.tensor([float(weight.grad is not None) for weight in self.weights])
+        has = has.to(self.weights[0].device)
+        self.ranks.add([has])
+        for weight, somewhere in zip(self.weights, has.tolist(), strict=True):
+            if somewhere and weight.grad is None:
+                weight.grad = torch.zeros_like(weight)
+        return [weight.grad for weight in self.weights if weight.grad is not None]
+
+    def training_step(self, batch: Sequence[Batch], batch_idx: int) -> None:
+        found: Any = self.optimizers()
+        optimizers = found if isinstance(found, list) else [found]
         rate = self.rate_at(self.steps)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        loss, parts = self.losses(batch)
-        optimizer.zero_grad()
-        self.manual_backward(loss)
+        for optimizer in optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            optimizer.zero_grad()
+        losses = self.losses(batch)
         if self._clip is not None:
             torch.nn.utils.clip_grad_norm_(self.weights, self._clip)
-        self.watch.add(self.steps, torch.cat((loss.detach()[None], parts.detach())), batch)
-        optimizer.step()
+        self.watch.add(self.steps, losses, tuple(s for part in batch for s in part.samples))
+        for optimizer in optimizers:
+            optimizer.step()
         if self.average is not None:
             self.average.update()
         self.steps += 1

@@ -8,30 +8,47 @@ from torch import nn
 
 from .errors import TrainingError
 
+# Smaller matrices have no direction worth orthogonalising.
+MUON_FROM = 8
 
-def build_optimizer(model: nn.Module, train: Mapping[str, Any]) -> torch.optim.Optimizer:
-    """Adam, AdamW or AMSGrad with two groups of parameters: decayed and not.
 
-    adam and amsgrad add `weight_decay · w` to the gradient; adamw shrinks the weights beside it.
+def build_optimizers(model: nn.Module, train: Mapping[str, Any]) -> list[torch.optim.Optimizer]:
+    """Adam, AdamW or AMSGrad with two groups of parameters: decayed and not; Muon for matrices, beside AdamW.
 
-    Reference: kingma2015adam, loshchilov2019decoupled, reddi2018convergence
+    adam and amsgrad add `weight_decay · w` to the gradient; adamw and muon shrink the weights beside it. Muon
+    takes the weights of networks (two axes of 8 or more), with steps as large as AdamW's, which takes the
+    rest: linear maps between irreps are stored as vectors, one block after another. Weights that do not
+    require a gradient are left alone.
+
+    Reference: kingma2015adam, loshchilov2019decoupled, reddi2018convergence, jordan2024muon
     """
-    decayed, free = parameter_groups(model.named_parameters())
-    groups = [
-        {"params": decayed, "weight_decay": train["weight_decay"]},
-        {"params": free, "weight_decay": 0.0},
-    ]
+    named = [(name, weight) for name, weight in model.named_parameters() if weight.requires_grad]
+    decay, rate = float(train["weight_decay"]), float(train["learning_rate"])
+    found: list[torch.optim.Optimizer] = []
+    if train["optimizer"] == "muon":
+        matrices = [w for _, w in named if w.ndim == 2 and min(w.shape) >= MUON_FROM]
+        chosen = {id(w) for w in matrices}
+        named = [(name, w) for name, w in named if id(w) not in chosen]
+        if matrices:
+            found.append(
+                torch.optim.Muon(matrices, lr=rate, weight_decay=decay, adjust_lr_fn="match_rms_adamw")
+            )
+    decayed, free = parameter_groups(named)
+    groups = [{"params": decayed, "weight_decay": decay}, {"params": free, "weight_decay": 0.0}]
     groups = [group for group in groups if group["params"]]
-    rate = float(train["learning_rate"])
+    if not groups:
+        return found
     # fused: one kernel for all parameters; hundreds of small tensors would pay hundreds of launches
     match train["optimizer"]:
         case "adam":
-            return torch.optim.Adam(groups, lr=rate, fused=True)
-        case "adamw":
-            return torch.optim.AdamW(groups, lr=rate, fused=True)
+            return [torch.optim.Adam(groups, lr=rate, fused=True)]
+        case "adamw" | "muon":
+            return [*found, torch.optim.AdamW(groups, lr=rate, fused=True)]
         case "amsgrad":
-            return torch.optim.Adam(groups, lr=rate, amsgrad=True, fused=True)
-    raise TrainingError(f"unknown optimizer `{train['optimizer']}`", help="write adam, adamw or amsgrad")
+            return [torch.optim.Adam(groups, lr=rate, amsgrad=True, fused=True)]
+    raise TrainingError(
+        f"unknown optimizer `{train['optimizer']}`", help="write adam, adamw, amsgrad or muon"
+    )
 
 
 def parameter_groups(

@@ -65,7 +65,6 @@ class Rounds(pl.Callback):
         self.best: Best | None = None
         self.finished = False
         self.seconds = 0.0
-        self.stop_requested = False  # set from a signal handler: only ever a flag
         self.interrupted = False
 
         self._since = time.monotonic()
@@ -126,7 +125,9 @@ class Rounds(pl.Callback):
         elif time.monotonic() - self._last_checkpoint > CHECKPOINT_WITHIN:
             self._save(trainer)
         self.reporter.tick(step, self.total)
-        if (self.stop_requested or trainer.received_sigterm) and not self.finished:
+        if trainer.received_sigterm:
+            self.module.stop_requested = True
+        if (self.module.all_stop or self._alone_asked) and not self.finished:
             self._save(trainer)
             self.interrupted = True
         if self.finished or self.interrupted:
@@ -186,17 +187,23 @@ class Rounds(pl.Callback):
             module.schedule.observe(row["loss"])
             return False
         with module.average.applied() if module.average is not None else nullcontext():
-            metrics = evaluate(module.model, self.validation, [term.target for term in module.terms])
-            loss = weighted_loss(module.terms, metrics)
+            targets = [term.target for term in module.terms]
+            metrics = evaluate(module.model, self.validation, targets, module.terms, module.ranks)
+            progress = module.schedule.progress(module.steps - 1)
+            stage = sum(term.later is not None and progress >= term.at for term in module.terms)
+            loss = weighted_loss(module.terms, metrics, progress)
             if not math.isfinite(loss):
                 raise TrainingError(
                     f"the validation loss is {loss} after step {module.steps}",
                     help="lower `train.learning_rate`, or look for wrong labels in the validation set",
                 )
-            better = self.best is None or loss < self.best.loss
+            other_stage = self.best is not None and stage != self.best.stage
+            if other_stage:
+                module.schedule.forget()
+            better = self.best is None or other_stage or loss < self.best.loss
             if better:
                 weights = [weight.detach().cpu().clone() for weight in module.weights]
-                self.best = Best(loss, module.steps, epoch, weights)
+                self.best = Best(loss, module.steps, epoch, weights, stage)
         row["validation_loss"] = loss
         row |= {f"validation_{name}": value for name, value in flatten(metrics).items()}
         module.schedule.observe(loss)
@@ -207,6 +214,11 @@ class Rounds(pl.Callback):
             self.patience is not None and self.best is not None and epoch - self.best.epoch >= self.patience
         )
 
+    @property
+    def _alone_asked(self) -> bool:
+        """A request that came since the step began; several processes wait for the next one, to agree."""
+        return self.module.ranks.size == 1 and self.module.stop_requested
+
     def _time_left(self, step: int) -> float:
         return self.seconds / step * (self.total - step) if not self.finished else 0.0
 
@@ -215,11 +227,13 @@ class Rounds(pl.Callback):
     def _save(self, trainer: pl.Trainer) -> None:
         """Write the checkpoint and the history: a crash leaves the old ones or the new ones."""
         self.module.watch.flush()
+        self._last_checkpoint = time.monotonic()
+        if not self.module.ranks.leads:
+            return
         temporary = self.directory / f".{CHECKPOINT}.tmp"
         trainer.save_checkpoint(temporary)
         replace_file(temporary, self.directory / CHECKPOINT)
         write_history(self.directory / "history.csv", self.history)
-        self._last_checkpoint = time.monotonic()
 
     def state_dict(self) -> dict[str, Any]:
         self.seconds = time.monotonic() - self._since

@@ -17,9 +17,11 @@ from rich.console import Console
 
 from .batches import Samples, evaluation_batches, samples_of
 from .errors import TrainingError
+from .finetune import freeze, take_weights
 from .losses import LossTerm, loss_terms, with_weights
 from .metrics import Metrics, evaluate
 from .progress import Reporter, duration
+from .ranks import ranks
 from .report import errors_table
 from .state import ARTIFACT, SETTINGS, claim_directory, read_checkpoint, read_json, write_json
 
@@ -85,8 +87,15 @@ def train(
     terms = loss_terms(plan)
     assert plan.train is not None
     directory = Path(directory)
-    checkpoint = claim_directory(directory, plan, resume=resume)
-    settings = _settings(directory, resume, seed, minutes, plan.train["seed"])
+    processes = ranks()
+    checkpoint = processes.first(lambda: claim_directory(directory, plan, resume=resume))
+    settings = processes.first(lambda: _settings(directory, resume, seed, minutes, plan.train["seed"]))
+    if processes.size > 1 and settings["minutes"] is not None:
+        raise TrainingError(
+            "several processes cannot share a budget of minutes: their clocks would disagree",
+            help="give the number of epochs: `--set train.epochs=100`",
+        )
+    progress = progress and processes.leads
     where = pick_device(device)
     keep_freed_memory()
     notes: list[str] = []
@@ -96,6 +105,9 @@ def train(
         dtype = torch.float64 if plan.train["precision"] == "float64" else torch.float32
         model = build_module(plan, seed=settings["seed"], dtype=dtype)
         model.set_statistics(compute_statistics(plan, sets["train"], notes=notes))
+        if plan.train["from"] is not None and checkpoint is None:  # a checkpoint has them already
+            take_weights(model, Path(plan.train["from"]), notes)
+    freeze(model, plan.train["only"], plan.train["freeze"], notes)
     terms = with_weights(terms, sets["train"])  # type: ignore[arg-type]  # states have weights from the plan
     model.to(where).train()
     console = console or Console(stderr=True)
@@ -116,6 +128,7 @@ def train(
         started=started,
         reporter=reporter,
         observer=observer,
+        ranks=processes,
     )
     metrics: dict[str, Metrics] = {}
     artifact = None

@@ -2,6 +2,7 @@
 
     rate(step) = base · factor(step),  progress(step) = p0 + (1 − p0) (step − s0) / (total − s0)
 
+During the warm-up the factor is also multiplied by (step + 1) / warmup.
 constant: 1 · cosine: (1 + cos(π progress)) / 2 · plateau: halved after ten validations without a better one.
 `(s0, p0)` is where the run was last planned: a run with a wall-clock budget changes `total` on its way, and
 the cosine bends to end there without a jump. Reference: loshchilov2017sgdr (cosine).
@@ -27,6 +28,7 @@ class Schedule:
     plateau: float = 1.0
     best: float = math.inf
     waited: int = 0
+    warmup: int = 0
 
     def progress(self, step: int) -> float:
         """The part of the run that lies before `step`, in [0, 1]."""
@@ -37,6 +39,10 @@ class Schedule:
 
     def factor(self, step: int) -> float:
         """What the base learning rate is multiplied by at `step` (counted from 0)."""
+        rising = min(1.0, (step + 1) / self.warmup) if self.warmup else 1.0
+        return rising * self._falling(step)
+
+    def _falling(self, step: int) -> float:
         match self.kind:
             case "constant":
                 return 1.0
@@ -50,6 +56,10 @@ class Schedule:
         """From `step` on, head for an end at `total`."""
         self.anchor_progress, self.anchor_step = self.progress(step), step
         self.total = total
+
+    def forget(self) -> None:
+        """Losses from now on are not comparable to those before."""
+        self.best, self.waited = math.inf, 0
 
     def observe(self, loss: float) -> None:
         """One validation loss; the plateau schedule halves the rate when they stop falling."""
@@ -67,4 +77,4 @@ class Schedule:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue where `state_dict` was taken."""
         for name in self.__dataclass_fields__:
-            setattr(self, name, state[name])
+            setattr(self, name, state.get(name, getattr(self, name)))

@@ -30,10 +30,14 @@ class Best:
     step: int
     epoch: float
     weights: list[Tensor]
+    stage: int = 0  # how many weights of the loss had changed: losses of other stages are not comparable
 
     def to_state(self) -> dict[str, Any]:
         """Plain data and tensors."""
-        return {"loss": self.loss, "step": self.step, "epoch": self.epoch, "weights": self.weights}
+        return {"loss": self.loss, "step": self.step, "epoch": self.epoch} | {
+            "weights": self.weights,
+            "stage": self.stage,
+        }
 
 
 def new_run_directory(root: str | Path, name: str) -> Path:

@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .batches import Batch
 from .errors import TrainingError
 
 # On CUDA every look at a number waits for the device; there, losses are looked at this many steps at a time.
@@ -29,13 +28,13 @@ class LossWatch:
         self._sums = [0.0] * len(self.names)
         self._steps = 0
 
-    def add(self, step: int, losses: Tensor, batch: Batch) -> None:
-        """Note the losses [columns] of `step`.
+    def add(self, step: int, losses: Tensor, samples: tuple[int, ...]) -> None:
+        """Note the losses [columns] of `step`, and the samples of its batch.
 
         Raises:
             TrainingError: one of the losses collected so far is NaN or infinite; names the frames.
         """
-        self._pending.append((step, losses, batch.samples))
+        self._pending.append((step, losses, samples))
         if len(self._pending) >= self._interval:
             self.flush()
 
