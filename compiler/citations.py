@@ -228,13 +228,6 @@ CITATIONS: dict[str, Citation] = {
         pages="73–101",
         doi="10.1214/aoms/1177703732",
     ),
-    "jordan2024muon": Citation(
-        "misc",
-        ("Keller Jordan",),
-        "Muon: An optimizer for hidden layers in neural networks",
-        "https://kellerjordan.github.io/posts/muon/",
-        2024,
-    ),
     "kingma2015adam": Citation(
         "inproceedings",
         ("Diederik P. Kingma", "Jimmy Ba"),
@@ -242,6 +235,14 @@ CITATIONS: dict[str, Citation] = {
         _ICLR,
         2015,
         arxiv="1412.6980",
+    ),
+    "liu2025muon": Citation(
+        "misc",
+        ("Jingyuan Liu", "Jianlin Su", "Xingcheng Yao", "others"),
+        "Muon is Scalable for LLM Training",
+        "arXiv",
+        2025,
+        arxiv="2502.16982",
     ),
     "loshchilov2017sgdr": Citation(
         "inproceedings",

@@ -13,7 +13,7 @@ from equic.runtime.plan import Plan
 
 from .errors import TrainingError
 
-# The steps that blocks make for reading a target from features: `layer2.read1`.
+# The steps that blocks make for reading a target from features: `layer2.energy.read1`.
 _READ = re.compile(r"read\d*")
 _MAPS = ("linear", "mlp")
 

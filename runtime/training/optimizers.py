@@ -20,7 +20,7 @@ def build_optimizers(model: nn.Module, train: Mapping[str, Any]) -> list[torch.o
     rest: linear maps between irreps are stored as vectors, one block after another. Weights that do not
     require a gradient are left alone.
 
-    Reference: kingma2015adam, loshchilov2019decoupled, reddi2018convergence, jordan2024muon
+    Reference: kingma2015adam, loshchilov2019decoupled, reddi2018convergence, liu2025muon
     """
     named = [(name, weight) for name, weight in model.named_parameters() if weight.requires_grad]
     decay, rate = float(train["weight_decay"]), float(train["learning_rate"])

@@ -38,7 +38,7 @@ model: {architecture: mace, channels: 4, layers: 2}
     report = Report()
     done = compile_spec(source_from_text(text, report=report), report)
     assert done.plan is not None
-    assert head_steps(Plan.from_json(done.plan)) == {"layer1.energy", "layer2.read1", "layer2.energy"}
+    assert head_steps(Plan.from_json(done.plan)) == {"layer1.energy", "layer2.energy.read1", "layer2.energy"}
 
 
 def test_weights_and_scales_are_taken_over(first: Any, tmp_path: Path) -> None:
