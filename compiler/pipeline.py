@@ -20,14 +20,17 @@ from .language.search import SearchSpace, extract_search
 from .language.source import Source, load_source
 from .language.validation import diagnose
 from .lowering.lower import lower
-from .passes import PASSES, Context
+from .passes import OPTIMISATIONS, PASSES, Context
 from .passes.check_spec import check_spec
 from .passes.context import scope_of
 
 
 @dataclass(frozen=True, slots=True)
 class Compilation:
-    """What came out of each stop; a stop that was not reached is None. `report` has every diagnostic."""
+    """What came out of each stop; a stop that was not reached is None. `report` has every diagnostic.
+
+    `graph` is what the spec means (shown, hashed, proven), `optimised` the one that the plan was made of.
+    """
 
     source: Source | None
     report: Report
@@ -36,6 +39,7 @@ class Compilation:
     model: ModelSource | None = None
     graph: Graph | None = None
     context: Context | None = None
+    optimised: Graph | None = None
     plan: dict[str, Any] | None = None
 
     @property
@@ -54,8 +58,13 @@ def compile_file(path: str, overrides: Sequence[str] = ()) -> Compilation:
     return compile_spec(source, report)
 
 
-def compile_spec(source: Source, report: Report | None = None, *, debug: bool = False) -> Compilation:
-    """Source -> Spec -> Graph -> Plan. Errors are values: look at `.ok` and `.report`."""
+def compile_spec(
+    source: Source, report: Report | None = None, *, debug: bool = False, optimised: bool = True
+) -> Compilation:
+    """Source -> Spec -> Graph -> Plan. Errors are values: look at `.ok` and `.report`.
+
+    Without `optimised` the plan has the graph's own steps: the same weights and numbers, for comparison.
+    """
     report = Report() if report is None else report
     report.texts.update(source.texts)
     source, spaces = extract_search(source, report)
@@ -74,9 +83,10 @@ def compile_spec(source: Source, report: Report | None = None, *, debug: bool = 
     graph = run_passes(graph, context, debug=debug)
     if report.has_errors:
         return stop(spec, model, graph, context)
-    plan = lower(graph, context, cites=model.cites, architecture=model.preset)
+    fast = optimise(graph, context, debug=debug) if optimised else graph
+    plan = lower(graph, context, steps=fast, cites=model.cites, architecture=model.preset)
     check_choices(source, spaces, report, lambda changed: compile_spec(changed).report)
-    return stop(spec, model, graph, context, plan)
+    return stop(spec, model, graph, context, fast, plan)
 
 
 def parse_spec(source: Source, report: Report) -> Spec | None:
@@ -105,6 +115,17 @@ def run_passes(graph: Graph, context: Context, *, after: str | None = None, debu
     return graph
 
 
+def optimise(graph: Graph, context: Context, *, after: str | None = None, debug: bool = False) -> Graph:
+    """Run `OPTIMISATIONS` in order, or up to the one called `after`, on a graph that passed its checks."""
+    for one in OPTIMISATIONS:
+        graph = one(graph, context)
+        if debug:
+            validate_graph(graph)
+        if one.__name__ == after:
+            break
+    return graph
+
+
 def graph_after(done: Compilation, name: str) -> Graph:
     """The graph of a compiled spec as it is behind the (first) pass of this name."""
     assert done.spec is not None
@@ -113,4 +134,5 @@ def graph_after(done: Compilation, name: str) -> Graph:
     graph = elaborate(done.spec, done.model, done.source, Report())
     assert graph is not None
     context = Context(done.spec, done.source, scope_of(done.spec), Report())
-    return run_passes(graph, context, after=name)
+    graph = run_passes(graph, context, after=name)
+    return graph if name in {one.__name__ for one in PASSES} else optimise(graph, context, after=name)

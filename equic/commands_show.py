@@ -24,11 +24,11 @@ def show(
 
     Example: [bold]equic show spec.yaml --why forces[/bold]
     """
-    from equic.compiler.passes import PASSES
+    from equic.compiler.passes import OPTIMISATIONS, PASSES
 
     if emit not in FORMS:
         _refuse(f"there is no `--emit {emit}`; choose {', '.join(FORMS[:-1])} or {FORMS[-1]}")
-    names = tuple(dict.fromkeys(one.__name__ for one in PASSES))
+    names = tuple(dict.fromkeys(one.__name__ for one in PASSES + OPTIMISATIONS))
     if after is not None and after not in names:
         _refuse(f"there is no pass `{after}`; in order they are {', '.join(names)}")
     done = compiled(spec, overrides)

@@ -208,7 +208,8 @@ class _Run:
             wrt = "state" if step.layer == "poisson" else step.params["wrt"]
             values = [self._derivative(step.inputs[0], wrt)]
         context = [self.context[name] for name in (*layer.fields, *layer.statistics)]
-        return layer(*values, *context)
+        borrowed = [getattr(self.model.layer(owner), name) for owner, name in layer.borrows]
+        return layer(*values, *context, *borrowed)
 
     def _derivative(self, scalar: str, wrt: str) -> Tensor:
         """d(sum of scalar)/d(leaf). All derivatives of one scalar come from one backward pass."""

@@ -20,23 +20,34 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One op with its name, its type (None until inferred) and its span in the spec."""
+    """One op with its name, its type (None until inferred) and its span in the spec, which is not part of it."""
 
     name: str
     op: Op
-    span: Span
+    span: Span = field(compare=False)
     type: Type | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """Nodes in topological order; `outputs` maps each target to the node that computes it."""
+    """Nodes in topological order; `outputs` maps each target to the node that computes it.
+
+    `str(graph)` has one op a line, its type as a comment, and the outputs; `parse_graph` reads it.
+    """
 
     nodes: tuple[Node, ...]
     outputs: Mapping[str, str] = field(default_factory=dict)
 
     def __iter__(self) -> Iterator[Node]:
         return iter(self.nodes)
+
+    def __str__(self) -> str:
+        lines = []
+        for node in self.nodes:
+            comment = "" if node.type is None else f"  # {node.type}"
+            lines.append(f"{node.name} = {node.op.text()}{comment}\n")
+        lines += [f"{target} <- {name}\n" for target, name in self.outputs.items()]
+        return "".join(lines)
 
     def __getitem__(self, name: str) -> Node:
         for node in self.nodes:

@@ -21,6 +21,7 @@ class Index(enum.StrEnum):
     EDGE = "edge"
     STATE = "state"
     PAIR = "pair"
+    SPECIES = "species"
 
 
 class Verdict(enum.IntEnum):

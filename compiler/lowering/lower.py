@@ -27,8 +27,13 @@ from ..symmetry.units import Unit, conversion_factor
 PLAN_VERSION = 1
 
 
-def lower(graph: Graph, ctx: Context, *, cites: tuple[str, ...], architecture: str | None) -> dict[str, Any]:
-    """The plan of a graph whose types are known and whose checks have passed."""
+def lower(
+    graph: Graph, ctx: Context, *, steps: Graph, cites: tuple[str, ...], architecture: str | None
+) -> dict[str, Any]:
+    """The plan of a graph whose types are known and whose checks have passed.
+
+    `steps` computes the same (the graph itself, or optimised); claims, hash and citations are the graph's.
+    """
     spec = ctx.spec
     used = {node.op.reference for node in graph.nodes if node.op.reference not in ("", "definition")}
     return {
@@ -37,8 +42,8 @@ def lower(graph: Graph, ctx: Context, *, cites: tuple[str, ...], architecture: s
         "kind": spec.system.kind,
         "architecture": architecture,
         "system": _system(graph, ctx),
-        "steps": [_step(graph, name, ctx) for name in (node.name for node in graph.nodes)],
-        "outputs": {target: _output(graph, name) for target, name in graph.outputs.items()},
+        "steps": [_step(steps, name, ctx) for name in (node.name for node in steps.nodes)],
+        "outputs": {target: _output(steps, name) for target, name in steps.outputs.items()},
         "statistics": _statistics(graph),
         "claims": [_claim(graph, ctx, factor) for factor in ctx.scope.factors],
         "conserved": [

@@ -1,4 +1,4 @@
-"""Graph to graph, one file per pass; `PASSES` is the order in which they run."""
+"""Graph to graph, one file per pass; `PASSES` and then `OPTIMISATIONS` are the order in which they run."""
 
 from collections.abc import Callable
 
@@ -7,13 +7,17 @@ from .check_dynamics import check_dynamics
 from .check_symmetry import check_symmetry
 from .check_targets import check_targets
 from .context import Context
+from .fold_species_products import fold_species_products
 from .infer_types import infer_types
 from .prove_permutation import prove_permutation
 from .prune_dead_irreps import prune_dead_irreps
+from .reassociate_first_layer import reassociate_first_layer
 from .relax_symmetry import relax_symmetry
+from .share_common import share_common
 
 Pass = Callable[[Graph, Context], Graph]
 
+# What a spec means: the graph behind these is the one that is printed, hashed and proven.
 PASSES: tuple[Pass, ...] = (
     relax_symmetry,
     infer_types,
@@ -26,4 +30,11 @@ PASSES: tuple[Pass, ...] = (
     prove_permutation,
 )
 
-__all__ = ["PASSES", "Context", "Pass"]
+# The same numbers for less: they keep the types of outputs, the weights and their names.
+OPTIMISATIONS: tuple[Pass, ...] = (
+    share_common,
+    fold_species_products,
+    reassociate_first_layer,
+)
+
+__all__ = ["OPTIMISATIONS", "PASSES", "Context", "Pass"]

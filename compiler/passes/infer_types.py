@@ -14,6 +14,7 @@ from ..ir.graph import Graph, Node
 from ..ir.ops.base import Site
 from ..ir.types import Cartesian, Categories, Type
 from ..language.codes import Code
+from ..language.diagnostics import Report
 from .context import Context
 from .frames import TURNING, frame_of, one_frame
 
@@ -23,6 +24,15 @@ def infer_types(graph: Graph, ctx: Context) -> Graph:
     types: dict[str, Type] = {}
     nodes = [replace(node, type=infer_node(node, types, ctx)) for node in graph.nodes]
     return replace(graph, nodes=tuple(nodes))
+
+
+def infer_missing(graph: Graph, ctx: Context) -> Graph:
+    """Types for the nodes that have none, from those of the others, which keep theirs; without reports."""
+    quiet = replace(ctx, report=Report(), reasons={})
+    types = graph.types()
+    return graph.map(
+        lambda node: node if node.type is not None else replace(node, type=infer_node(node, types, quiet))
+    )
 
 
 def infer_node(node: Node, types: dict[str, Type], ctx: Context) -> Type | None:
@@ -49,7 +59,15 @@ def infer_node(node: Node, types: dict[str, Type], ctx: Context) -> Type | None:
 # The ops whose result does not move with the system where their input does.
 _FROM_THE_ORIGIN = frozenset({"linear", "act", "product", "power"})
 # The ops that read labels; `input` makes them.
-_LABELS = {("embed", "of"), ("linear", "species"), ("power", "species"), ("shift_scale", "species")}
+_LABELS = {
+    ("embed", "of"),
+    ("linear", "species"),
+    ("power", "species"),
+    ("shift_scale", "species"),
+    ("all_species", "of"),
+    ("lookup", "species"),
+    ("density", "species"),
+}
 # The ops that treat the components of a matrix one by one, in whatever basis.
 _ANY_BASIS = frozenset({"tensor", "reduce", "gather", "add", "scale", "difference"})
 

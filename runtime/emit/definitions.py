@@ -67,9 +67,9 @@ class Definitions:
             if len(used) == before:
                 return used
 
-    def texts(self) -> list[str]:
-        """Every definition, what it needs before it."""
-        used: set[str] = set()
+    def texts(self, read: set[str] = frozenset()) -> list[str]:  # type: ignore[assignment]
+        """Every definition, what it needs before it; `read` are attributes that the rest of the file reads."""
+        used = set(read)
         while True:  # until no kept method calls a method that was dropped so far
             before = len(used), len(self.keys)
             for key in list(self.keys):

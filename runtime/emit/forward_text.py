@@ -23,7 +23,10 @@ _TAKEN = {
 
 
 class ForwardText:
-    """Writes the steps of a model as straight-line code; `helpers` are the functions of `pieces` it calls."""
+    """Writes the steps of a model as straight-line code; `helpers` are the functions of `pieces` that it calls.
+
+    `borrowed` are the attributes of layers that other steps read.
+    """
 
     def __init__(self, model: Model) -> None:
         self.model = model
@@ -31,6 +34,7 @@ class ForwardText:
         self.names: dict[str, str] = {}
         self.context: dict[str, str] = {}
         self.lines: list[str] = []
+        self.borrowed: set[str] = set()
 
     def text(self) -> list[str]:
         """The lines of the body, without indentation."""
@@ -48,6 +52,8 @@ class ForwardText:
             layer = self.model.layer(step.name)
             values += [self._context(name) for name in layer.fields]
             values += [f"statistics.{name}" for name in layer.statistics]
+            values += [f"steps.{module_name(owner)}.{name}" for owner, name in layer.borrows]
+            self.borrowed |= {name for _, name in layer.borrows}
             name = self.names[step.name] = self._name(step.name)
             unit = "" if step.unit == "1" else f" [{step.unit}]"
             self.lines.append(f"# {step.layer}, on every {step.index}: {step.rep}{unit}")

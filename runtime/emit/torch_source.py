@@ -53,7 +53,7 @@ def emit_torch(plan: Plan) -> str:
         definitions.name_of(pieces.table)
     shapes = freezer.expression(statistic_shapes(plan), 8)
     statistics = f"{definitions.name_of(Statistics)}({shapes})"
-    layers = [text for text in definitions.texts() if not text.startswith("TABLES")]
+    layers = [text for text in definitions.texts(body.borrowed) if not text.startswith("TABLES")]
     parts = [
         _docstring(plan, model),
         "from __future__ import annotations",

@@ -212,7 +212,9 @@ class _Translation:
     def _messages(self, t: int) -> None:
         """The radial network, its last weights in our order and signs of the paths, and the map behind."""
         config, here, there = self.config, f"layer{t + 1}", f"interactions.{t}"
-        ours = self._paths(f"{here}.messages")
+        # a density (a first layer, reassociated) couples as the messages do that it stands for
+        name = f"{here}.messages" if f"{here}.messages" in self.steps else f"{here}.pooled"
+        ours = self._paths(name)
         theirs = [tuple(path) for path in config.paths[t]]
         if sorted(ours) != sorted(theirs):
             raise EquicError(

@@ -8,7 +8,9 @@ from .act import act
 from .algebra import Add, Concat, Difference, Inner, Scale, Slice
 from .base import Layer, Params
 from .bodies import Distances
+from .by_species import AllSpecies, Lookup
 from .cross import Cross
+from .density import Density
 from .derivatives import Grad, Poisson
 from .frames import frame
 from .geometry import Length, Radial, Relative, SphericalHarmonics
@@ -53,4 +55,7 @@ LAYERS: dict[str, Callable[[Params], Layer]] = {
     "distances": Distances,
     "scale": Scale,
     "poisson": Poisson,
+    "all_species": AllSpecies,
+    "lookup": Lookup,
+    "density": Density,
 }

@@ -15,12 +15,14 @@ class Layer(nn.Module):
     """One kind of step. Built from the step's parameters, called on the step's inputs.
 
     `fields` are read from the model's inputs (`edges`, `system`, ...), `statistics` from its statistics;
-    both are passed to `forward` after the step's inputs, in this order. Parameters are made in float64,
+    `borrows` names parameters of other steps as (step, parameter). All are passed to `forward` after the
+    step's inputs, in this order. Parameters are made in float64,
     filled by `initialise`, and cast with the model: one seed gives the same weights in every precision.
     """
 
     fields: ClassVar[tuple[str, ...]] = ()
     statistics: ClassVar[tuple[str, ...]] = ()
+    borrows: tuple[tuple[str, str], ...] = ()
 
     def initialise(self, generator: torch.Generator) -> None:
         """Draw the parameters. A layer without any has nothing to do."""

@@ -35,6 +35,10 @@ MIXED = "4x0e+3x1o+2x1e+2x2e+2x0o"
 PATHS = [[0, 0, 0, 1.0], [0, 1, 2, 1.0], [1, 1, 1, 1.0], [1, 2, 3, 1.0], [1, 0, 4, 1.0]]
 PRODUCT = {"left": "3x0e+3x1o", "right": "1x0e+1x1o+1x2e", "out": "3x0e+3x0e+3x1o+3x3o+3x1o", "mode": "uvu"}
 POWER = {"in": "3x0e+3x1o+3x2e+3x3o", "out": "3x0e+3x1o+3x2e", "order": 3, "species": 3, "relax": None}
+DENSITY = {
+    **{"left": "3x0e+2x0o", "right": "1x0e+1x1o", "out": "3x0e+2x0o+3x1o+2x1e", "species": 3, "norm": "sum"},
+    **{"mlp": "weights", "paths": [[0, 0, 0, 1.0], [1, 0, 1, 1.0], [0, 1, 2, 1.0], [1, 1, 3, 1.0]]},
+}
 
 
 def linear(source, out, **more):
@@ -129,6 +133,13 @@ EXAMPLES = {
         "3x0e+3x1o+2x2e",
     ),
     "act, norm": ("act", {"form": "norm", "f": "silu", "in": MIXED, "out": MIXED}, [(5, MIXED)], MIXED),
+    "lookup": ("lookup", {}, [(3, MIXED), SPECIES], MIXED),
+    "density": (
+        "density",
+        DENSITY,
+        [(3, "3x0e+2x0o"), (6, "1x0e+1x1o"), (6, "4"), SPECIES, EDGES, torch.tensor(2.5), (4, "10")],
+        DENSITY["out"],
+    ),
     "add": ("add", {}, [(5, MIXED), (5, MIXED), (5, MIXED)], MIXED),
     "difference": ("difference", {}, [(5, MIXED), (5, MIXED)], MIXED),
     "scale": ("scale", {"by": 0.3}, [(5, MIXED)], MIXED),
@@ -146,7 +157,7 @@ EXAMPLES = {
 }
 
 # layers of invariant numbers, whose claim is only that their inputs are
-INVARIANT = {"input", "radial", "embed", "mlp", "shift_scale"}
+INVARIANT = {"input", "radial", "embed", "mlp", "shift_scale", "all_species"}
 MATRICES = {"tensor"}  # its claim is in test_tensor.py
 
 

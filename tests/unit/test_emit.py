@@ -7,68 +7,25 @@ from types import ModuleType
 
 import pytest
 import torch
-from equic.compiler.language.diagnostics import Report
-from equic.compiler.language.presets import load_preset, preset_names
-from equic.compiler.language.source import source_from_text
-from equic.compiler.pipeline import compile_spec
+from equic.compiler.language.presets import preset_names
 from equic.runtime.build import build_module
 from equic.runtime.emit import emit_torch
 from equic.runtime.emit.definitions import Definitions
 from equic.runtime.emit.frozen import Freezer
 from equic.runtime.errors import ArtifactError
 from equic.runtime.plan import Plan
-from equic.runtime.testing.inputs import random_atoms_inputs
 from equic.runtime.testing.plans import hnn_plan, mace_plan, pairwise_plan
 
-ATOMS = """
-equic: 1
-name: small
-system: {kind: atoms, species: [H, C, O], cutoff: 4.0 Å}
-symmetry: {O(3): hard}
-targets:
-  energy: {per: system, rep: 0e, unit: eV}
-  forces: {gradient_of: energy, wrt: positions, scale: -1, unit: eV/Å}
-  stress: {gradient_of: energy, wrt: strain, unit: eV/Å^3}
-model: {architecture: NAME}
-"""
-STATE = """
-equic: 1
-name: small
-system: {kind: phase_space, coordinates: {q1: 1x1, q2: 1x1}}
-constraints: {hamiltonian: {separable: true, masses: [1, 2], integrator: leapfrog}}
-targets: {derivatives: {flow_of: hamiltonian}}
-model: {architecture: NAME}
-"""
+from ..presets import compiled, inputs_for, preset_text
 
-
-def preset_plan(name):
-    preset = load_preset(name)
-    model = name + (", channels: 8" if "channels" in preset.parameters else "")
-    text = {"atoms": ATOMS, "phase_space": STATE}[preset.kind].replace("NAME", model)
-    done = compiled(text)
-    if not done.ok:  # the vector field itself, without a Hamiltonian
-        done = compiled(text.replace("constraints:", "#").replace("{flow_of: hamiltonian}", "{}"))
-    done.report.raise_if_errors()
-    return Plan.from_json(done.plan)
-
-
-def compiled(text):
-    report = Report()
-    return compile_spec(source_from_text(text, report=report), report)
-
-
-PLANS = {name: (lambda name=name: preset_plan(name)) for name in preset_names()}
+PLANS = {
+    name: (lambda name=name: Plan.from_json(compiled(preset_text(name)).plan)) for name in preset_names()
+}
 PLANS |= {
     "mace relaxed": lambda: mace_plan(mode=("relaxed", 0.3)),
     "hnn": lambda: hnn_plan(dim=2, separable=True),
     "pairwise_energy of three": pairwise_plan,
 }
-
-
-def inputs_for(plan):
-    if plan.kind == "phase_space":
-        return {"state": torch.randn(7, plan.system["dim"], dtype=torch.float64)}
-    return random_atoms_inputs(plan, 2, 6, seed=1, periodic=True)
 
 
 def emitted(plan):

@@ -8,8 +8,10 @@ from .act import Act
 from .add import Add
 from .base import Dial, Op, Scope, Site
 from .bodies import Distances
+from .by_species import AllSpecies, Lookup
 from .concat import Concat
 from .cross import Cross
+from .density import Density
 from .difference import Difference
 from .frame import Frame
 from .from_frame import FromFrame
@@ -62,6 +64,9 @@ OPS: tuple[type[Op], ...] = (
     Tensor,
     Poisson,
     Grad,
+    AllSpecies,
+    Lookup,
+    Density,
 )
 
 AnyOp = Annotated[
@@ -94,7 +99,10 @@ AnyOp = Annotated[
     | Rescale
     | Tensor
     | Poisson
-    | Grad,
+    | Grad
+    | AllSpecies
+    | Lookup
+    | Density,
     Field(discriminator="kind"),
 ]
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSeriali
 from ...language.codes import Code
 from ...language.wording import value_words
 from ...symmetry.irreps import Irreps, IrrepsError
-from ..types import EXACT, Hold, Type, Verdict, join_holds
+from ..types import EXACT, Hold, Index, Type, Verdict, join_holds
 
 if TYPE_CHECKING:
     from ...language.diagnostics import Report
@@ -57,6 +57,19 @@ class Dial:
 
     def json(self) -> dict[str, object]:
         return {"group": self.group, "strength": self.strength}
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Per element: floating-point operations of the forward pass, and numbers kept for the backward pass.
+
+    `ways` is how many inputs of the costly part depend on positions where all of its inputs do: the backward
+    pass repeats the forward pass's operations that often.
+    """
+
+    flops: float
+    kept: float
+    ways: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +176,10 @@ class Op(BaseModel):
     def parameters(self, types: Sequence[Type], result: Type, scope: Scope) -> int:
         """How many trainable numbers the op has."""
         return 0
+
+    def work(self, types: Sequence[Type], result: Type, scope: Scope) -> dict[Index, Work]:
+        """What its layer does for one element of each set that it runs over; by default it writes its result."""
+        return {result.index: Work(result.dim, result.dim)}
 
 
 def expect_irreps(value: Type, site: Site, what: str) -> bool:

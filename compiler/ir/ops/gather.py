@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 
 from ...language.codes import Code
 from ..types import Index, Type
-from .base import Op, Ref, Scope, Site, result_like
+from .base import Op, Ref, Scope, Site, Work, result_like
 
 
 class Gather(Op):
@@ -32,3 +32,6 @@ class Gather(Op):
 
     def lower(self, types: Sequence[Type], result: Type, scope: Scope) -> dict[str, Any]:
         return {"role": self.role}
+
+    def work(self, types: Sequence[Type], result: Type, scope: Scope) -> dict[Index, Work]:
+        return {result.index: Work(0, result.dim)}

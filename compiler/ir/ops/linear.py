@@ -7,8 +7,8 @@ from typing import Any, ClassVar, Literal
 
 from ...language.codes import Code
 from ...symmetry.irreps import Irreps
-from ..types import Categories, Type
-from .base import Dial, IrrepsField, Op, Ref, Scope, Site, expect_irreps, result_like
+from ..types import Categories, Index, Type
+from .base import Dial, IrrepsField, Op, Ref, Scope, Site, Work, expect_irreps, result_like
 
 
 class Linear(Op):
@@ -69,6 +69,14 @@ class Linear(Op):
         equivariant = sum(into.mul_of(irrep) * out.mul_of(irrep) for irrep in out.kinds)
         free = into.dim * out.dim if self.relax else 0
         return (equivariant + free) * (len(scope.species) if self.species else 1)
+
+    def work(self, types: Sequence[Type], result: Type, scope: Scope) -> dict[Index, Work]:
+        into, out = types[0].irreps, self.out
+        flops = 2 * sum(irrep.dim * into.mul_of(irrep) * out.mul_of(irrep) for irrep in out.kinds)
+        flops += 2 * into.dim * out.dim if self.relax else 0
+        # up to eight species, every row meets the matrices of all of them in one product
+        copies = len(scope.species) if self.species and len(scope.species) <= 8 else 1
+        return {result.index: Work(flops * copies, out.dim + (copies - 1) * into.dim)}
 
 
 def _how_to_reach(have: Irreps, want: Irreps) -> str:

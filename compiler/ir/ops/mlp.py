@@ -8,9 +8,9 @@ from typing import Any, ClassVar, Literal
 
 from ...symmetry.irreps import Block, Irrep, Irreps
 from ...symmetry.units import Unit
-from ..types import Plain, Type
+from ..types import Index, Plain, Type
 from .activations import SMOOTHNESS, Activation
-from .base import Op, Ref, Scope, Site, Size, result_like
+from .base import Op, Ref, Scope, Site, Size, Work, result_like
 
 
 class Mlp(Op):
@@ -18,7 +18,7 @@ class Mlp(Op):
 
     On invariants: exact. On anything else every factor that moves the input is broken, because a dense
     layer mixes components that must stay apart; on positions translation is broken too. Smooth: that of
-    the activation.
+    the activation. `last: false` stops before the last matrix, which a `density` applies.
     """
 
     kind: Literal["mlp"] = "mlp"
@@ -28,8 +28,13 @@ class Mlp(Op):
     activation: Activation = "silu"
     bias: bool = False
     init: Literal["normal", "orthogonal"] = "normal"
+    last: bool = True
 
     reference: ClassVar[str] = "hornik1989mlp"
+
+    def size(self, types: Sequence[Type]) -> int:
+        """How many numbers it gives."""
+        return self.out if self.last else (self.widths[-1] if self.widths else types[0].dim)
 
     def infer(self, types: Sequence[Type], site: Site) -> Type | None:
         (x,) = types
@@ -42,7 +47,7 @@ class Mlp(Op):
         holds = dict(result.holds)
         if isinstance(x.rep, Irreps):
             scalar = Irrep(0, 0 if x.rep.group == "SO(2)" else 1)
-            rep: Irreps | Plain = Irreps((Block(self.out, scalar),), x.rep.group)
+            rep: Irreps | Plain = Irreps((Block(self.size(types), scalar),), x.rep.group)
             if not x.rep.all_scalar:
                 moving = "SO(2)" if x.rep.group == "SO(2)" else "SO(3)"
                 reason = f"a dense layer mixes the components of `{x.rep.simplified()}`"
@@ -52,7 +57,7 @@ class Mlp(Op):
                     holds, ("inversion",), f"a dense layer mixes parities of `{x.rep.simplified()}`"
                 )
         else:
-            rep = Plain(self.out)
+            rep = Plain(self.size(types))
         if x.affine:
             holds = site.broken(
                 holds, ("translation",), "a dense layer sees absolute positions, not differences"
@@ -60,7 +65,7 @@ class Mlp(Op):
         return result.with_(rep=rep, holds=holds)
 
     def lower(self, types: Sequence[Type], result: Type, scope: Scope) -> dict[str, Any]:
-        return {
+        params = {
             "in": types[0].dim,
             "widths": list(self.widths),
             "out": self.out,
@@ -68,8 +73,14 @@ class Mlp(Op):
             "bias": self.bias,
             "init": self.init,
         }
+        return params if self.last else {**params, "last": False}
 
     def parameters(self, types: Sequence[Type], result: Type, scope: Scope) -> int:
         sizes = [types[0].dim, *self.widths, self.out]
         weights = sum(a * b for a, b in pairwise(sizes))
         return weights + (sum(sizes[1:]) if self.bias else 0)
+
+    def work(self, types: Sequence[Type], result: Type, scope: Scope) -> dict[Index, Work]:
+        sizes = [types[0].dim, *self.widths, *([self.out] if self.last else [])]
+        flops = 2 * sum(a * b for a, b in pairwise(sizes))
+        return {result.index: Work(flops, 2 * sum(sizes[1:-1]) + result.dim)}

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import comb
 from typing import Any, ClassVar, Literal
 
 from ...language.codes import Code
 from ...symmetry.irreps import Irrep, Irreps, symmetric_power_paths
-from ..types import Categories, Type
-from .base import MAX_ORDER, Dial, IrrepsField, Op, Order, Ref, Scope, Site, expect_irreps, result_like
+from ..types import Categories, Index, Type
+from .base import MAX_ORDER, Dial, IrrepsField, Op, Order, Ref, Scope, Site, Work, expect_irreps, result_like
 from .paths import inversion_strength
 
 
@@ -101,7 +102,37 @@ class Power(Op):
         paths = sum(self._paths(types[0].irreps, irrep) for irrep in self.out.kinds)
         return channels * paths * len(scope.species)
 
+    def work(self, types: Sequence[Type], result: Type, scope: Scope) -> dict[Index, Work]:
+        leak = bool(inversion_strength(self.relax))
+        channels = self.out.channels or 0
+        odd = sum(irrep.dim for irrep in types[0].irreps.kinds if irrep.p < 0)
+        even = sum(irrep.dim for irrep in types[0].irreps.kinds) - odd
+        flops, kept = 0.0, float(result.dim)
+        for nu in range(1, self.order + 1):
+            found = symmetric_power_paths(types[0].irreps.kinds, nu)
+            for parity in (1, -1):
+                rows = sum(
+                    count * irrep.dim
+                    for irrep, count in found.items()
+                    for out in self.out.kinds
+                    if irrep.p == parity and out.l == irrep.l and (out.p == parity or leak)
+                )
+                terms = _monomials(even, odd, nu, parity) if rows else 0
+                flops += channels * (2 * rows * terms + 2 * rows + terms)
+                kept += channels * (2 * terms + 2 * rows)
+        return {result.index: Work(flops, kept)}
+
 
 def _even_channels(have: Irreps, want: Irreps) -> str:
     channels = min(block.mul for block in (have + want).blocks)
     return "+".join(f"{channels}x{block.irrep}" for block in have.blocks)
+
+
+def _monomials(even: int, odd: int, degree: int, parity: int) -> int:
+    """Products of `degree` variables, so many of them even and odd under inversion, that have this parity."""
+
+    def choices(variables: int, k: int) -> int:
+        return comb(variables + k - 1, k) if variables else int(k == 0)
+
+    first = 0 if parity > 0 else 1
+    return sum(choices(odd, k) * choices(even, degree - k) for k in range(first, degree + 1, 2))

@@ -9,8 +9,20 @@ from ...language.codes import Code
 from ...language.wording import count_of
 from ...symmetry.irreps import Irrep, Irreps, harmonics
 from ...symmetry.units import Unit
-from ..types import Hold, Type
-from .base import MAX_HARMONICS, MAX_SIZE, Dial, IrrepsField, Op, Ref, Scope, Site, expect_irreps, result_like
+from ..types import Hold, Index, Type
+from .base import (
+    MAX_HARMONICS,
+    MAX_SIZE,
+    Dial,
+    IrrepsField,
+    Op,
+    Ref,
+    Scope,
+    Site,
+    Work,
+    expect_irreps,
+    result_like,
+)
 from .paths import CHANNELWISE, SUMMING, Connection, Path, product_paths, weights_of
 
 
@@ -157,6 +169,28 @@ class Product(Op):
 
     def parameters(self, types: Sequence[Type], result: Type, scope: Scope) -> int:
         return 0 if self.weights is not None else self.weight_count(types)
+
+    def work(self, types: Sequence[Type], result: Type, scope: Scope) -> dict[Index, Work]:
+        left, right = types[0].irreps, types[1].irreps
+        flops, kept = 0.0, float(result.dim)
+        if self.mode == "uvu" and all(block.mul == 1 for block in right):
+            # of each multiplicity: the couplings contracted with Y, then one small matrix product per element
+            paths = self.paths(types)
+            for mul in {path.out.mul for path in paths}:
+                some = [path for path in paths if path.out.mul == mul]
+                rows = sum(path.out.irrep.dim for path in some)
+                columns = sum(left.blocks[i].irrep.dim for i in {path.left for path in some})
+                flops += 2 * rows * columns * (right.dim + mul) + rows * mul
+                kept += rows * (columns + 2 * mul)
+        else:
+            for path in self.paths(types):
+                a, b = left.blocks[path.left], right.blocks[path.right]
+                couplings = a.irrep.dim * b.irrep.dim * path.out.irrep.dim
+                pairs = a.mul if self.mode in CHANNELWISE else a.mul * b.mul
+                weights = weights_of(path, left, right, self.mode)
+                flops += 2 * pairs * couplings + 2 * weights * path.out.irrep.dim
+                kept += pairs * path.out.irrep.dim
+        return {result.index: Work(flops, kept, ways=2)}
 
 
 def _product_unit(types: Sequence[Type]) -> Unit:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 
 from ...language.codes import Code
 from ..types import Index, Type
-from .base import Op, Ref, Scope, Site, result_like
+from .base import Op, Ref, Scope, Site, Work, result_like
 
 
 class Reduce(Op):
@@ -48,3 +48,6 @@ class Reduce(Op):
 
     def lower(self, types: Sequence[Type], result: Type, scope: Scope) -> dict[str, Any]:
         return {"from": str(types[0].index), "to": self.to, "norm": self.norm}
+
+    def work(self, types: Sequence[Type], result: Type, scope: Scope) -> dict[Index, Work]:
+        return {types[0].index: Work(result.dim, 0), result.index: Work(0, result.dim)}

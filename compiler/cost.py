@@ -1,0 +1,122 @@
+"""What a graph costs before it is built: parameters, floating-point operations, bytes and memory, op by op.
+
+The numbers follow the reference layers (`Op.work`), for a system of a given size. They serve two ends: passes
+choose between equal formulations, and users see what they ask for.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from .ir.graph import Graph
+from .ir.ops import Input
+from .ir.ops.base import Scope
+from .ir.types import Index
+
+# atoms per Å^3 where no data says otherwise: between molecular liquids and metals (water 0.1, silicon 0.05)
+DENSITY = 0.05
+ATOMS = 100
+BYTES = {"float32": 4, "float64": 8}
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """How many elements each set has: atoms of one batch, neighbours of an atom, systems, bytes of a number."""
+
+    atoms: int = ATOMS
+    neighbors: float = 20.0
+    systems: int = 1
+    bytes: int = 4
+
+    def rows(self, index: Index, scope: Scope) -> float:
+        """Elements of one set; a state counts as a system."""
+        bodies = len(scope.coordinates)
+        return {
+            Index.NODE: self.atoms,
+            Index.EDGE: self.atoms * self.neighbors,
+            Index.SYSTEM: self.systems,
+            Index.STATE: self.systems,
+            Index.PAIR: self.systems * max(bodies * (bodies - 1) // 2, 1),
+            Index.SPECIES: len(scope.species),
+        }.get(index, self.atoms)
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What one op costs: trainable numbers, FLOPs forward and with the backward pass, bytes moved and kept.
+
+    `traffic` is what its layer reads and writes, `kept` what stays until the backward pass.
+    """
+
+    name: str
+    kind: str
+    parameters: int
+    forward: float
+    total: float
+    traffic: float
+    kept: float
+
+
+def estimated_neighbors(cutoff: float, density: float = DENSITY) -> float:
+    """Atoms within the cutoff at a density: 4/3 pi cutoff^3 density."""
+    return 4 / 3 * math.pi * cutoff**3 * density
+
+
+def default_sizes(scope: Scope, precision: str = "float32") -> Sizes:
+    """100 atoms at 0.05 atoms/Å^3, or a batch of 100 states."""
+    number = BYTES.get(precision, 4)
+    if scope.cutoff:
+        return Sizes(neighbors=estimated_neighbors(scope.cutoff), bytes=number)
+    return Sizes(systems=ATOMS, bytes=number)
+
+
+def estimate(graph: Graph, scope: Scope, sizes: Sizes) -> tuple[Cost, ...]:
+    """The cost of every op of a typed graph, in its order.
+
+    The backward pass is that of a derivative by positions or state (forces, flows): ops that depend on them
+    repeat their forward work once for every input that does.
+    """
+    types = graph.types()
+    moved: set[str] = set()  # depends on what is differentiated by
+    costs = []
+    for node in graph.nodes:
+        inputs = [name for _, name in node.op.inputs()]
+        if _is_leaf(node.op) or any(name in moved for name in inputs):
+            moved.add(node.name)
+        known, result = [types[name] for name in inputs], types[node.name]
+        work = node.op.work(known, result, scope)
+        rows = {index: sizes.rows(index, scope) for index in work}
+        forward = sum(one.flops * rows[index] for index, one in work.items())
+        kept = sum(one.kept * rows[index] for index, one in work.items())
+        ways = max((one.ways for one in work.values()), default=1)
+        backward = forward * min(sum(name in moved for name in inputs), ways)
+        parameters = node.op.parameters(known, result, scope)
+        read = sum(types[name].dim * sizes.rows(types[name].index, scope) for name in inputs)
+        written = result.dim * sizes.rows(result.index, scope)
+        costs.append(
+            Cost(
+                node.name,
+                node.op.kind,  # type: ignore[attr-defined]
+                parameters,
+                forward,
+                forward + backward,
+                (read + written + parameters) * sizes.bytes,
+                kept * sizes.bytes,
+            )
+        )
+    return tuple(costs)
+
+
+def peak_memory(costs: tuple[Cost, ...], sizes: Sizes) -> float:
+    """Bytes at the end of the forward pass of a model that is differentiated: weights, and all that is kept."""
+    return sum(cost.kept + cost.parameters * sizes.bytes for cost in costs)
+
+
+def total_flops(graph: Graph, scope: Scope, sizes: Sizes) -> float:
+    """FLOPs of a model and its forces."""
+    return sum(cost.total for cost in estimate(graph, scope, sizes))
+
+
+def _is_leaf(op: object) -> bool:
+    return isinstance(op, Input) and op.field in ("positions", "state")
