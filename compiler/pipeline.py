@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -47,10 +47,12 @@ class Compilation:
         return self.plan is not None and not self.report.has_errors
 
 
-def compile_file(path: str, overrides: Sequence[str] = ()) -> Compilation:
-    """Read and compile a spec file; `overrides` are `key.path=value` texts."""
+def compile_file(
+    path: str, overrides: Sequence[str] = (), *, texts: Mapping[str, str] | None = None
+) -> Compilation:
+    """Read and compile a spec file; `overrides` are `key.path=value` texts, `texts` files known beforehand."""
     report = Report()
-    source = load_source(path, report)
+    source = load_source(path, report, texts=texts)
     if source is not None and overrides:
         source = apply_overrides(source, list(overrides), report)
     if source is None or report.has_errors:

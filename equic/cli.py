@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from .commands_check import check
 from .commands_cite import cite
 from .commands_compare import compare
 from .commands_doctor import doctor
@@ -25,7 +26,6 @@ from .options import (
     compiled,
     complaints,
     console,
-    read_data,
 )
 
 app = typer.Typer(
@@ -35,44 +35,6 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
-
-
-@app.command()
-def check(
-    spec: SpecArgument,
-    overrides: SetOption = None,
-    as_json: JsonOption = False,
-    concise: Annotated[bool, typer.Option(help="one line a diagnostic")] = False,
-    data: Annotated[
-        bool, typer.Option("--data", help="read the data files too, still without torch")
-    ] = False,
-) -> None:
-    """Check a spec without torch: types, symmetry, units, structure; with --data also the files that it names.
-
-    Example: [bold]equic check spec.yaml --data[/bold]
-    """
-    from equic.compiler.language.render import render_json
-    from equic.compiler.summary import summarize
-
-    from . import api
-    from .show import data_rows, print_diagnostics, print_summary
-
-    done = api.check(spec, overrides or [])
-    read = read_data(done) if data and done.ok else None
-    if as_json:
-        from dataclasses import asdict
-
-        facts = asdict(summarize(done)) if done.ok else None
-        text = {"ok": done.ok, "diagnostics": render_json(done.report), "summary": facts}
-        if data:
-            text["data"] = data_rows(read)
-        print(json.dumps(text, ensure_ascii=False, indent=1))
-    else:
-        print_diagnostics(done, complaints, concise=concise)
-        if done.ok:
-            print_summary(summarize(done), console, data=data_rows(read) if data else ())
-    if not done.ok:
-        raise typer.Exit(2)
 
 
 @app.command()
@@ -315,6 +277,7 @@ def explain(code: Annotated[str, typer.Argument(help="a code such as T204")]) ->
     print(page(found))
 
 
+app.command()(check)
 app.command()(show)
 app.command()(compare)
 app.command()(init)

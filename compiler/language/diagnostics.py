@@ -4,12 +4,15 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from .codes import Code, explain
+from .fixes import Edit, Fix
 from .spans import Position, Span
 from .wording import clip
 
 __all__ = [
     "Code",
     "Diagnostic",
+    "Edit",
+    "Fix",
     "Position",
     "Related",
     "Report",
@@ -38,6 +41,7 @@ class Diagnostic:
 
     `message` stands alone on one line; `label` is a word or two behind the carets; `related` are further
     places, each with a sentence. `span` is None only where there is no text to point at (a missing file).
+    `fix` is a change of the text that `equic check --fix` can make.
     """
 
     code: Code
@@ -47,6 +51,7 @@ class Diagnostic:
     label: str | None = None
     help: str | None = None
     related: tuple[Related, ...] = ()
+    fix: Fix | None = None
 
     @property
     def sort_key(self) -> tuple[str, Position, str, str]:
@@ -80,9 +85,10 @@ class Report:
         help: str | None = None,
         label: str | None = None,
         related: tuple[Related, ...] = (),
+        fix: Fix | None = None,
     ) -> None:
         """Add an error: the spec cannot be compiled."""
-        self.add(Diagnostic(code, Severity.ERROR, _line(message), span, label, help, tuple(related)))
+        self.add(Diagnostic(code, Severity.ERROR, _line(message), span, label, help, tuple(related), fix))
 
     def warning(
         self,
@@ -93,9 +99,10 @@ class Report:
         help: str | None = None,
         label: str | None = None,
         related: tuple[Related, ...] = (),
+        fix: Fix | None = None,
     ) -> None:
         """Add a warning: the spec compiles, but probably not to what was meant."""
-        self.add(Diagnostic(code, Severity.WARNING, _line(message), span, label, help, tuple(related)))
+        self.add(Diagnostic(code, Severity.WARNING, _line(message), span, label, help, tuple(related), fix))
 
     def note(
         self,
@@ -106,9 +113,10 @@ class Report:
         help: str | None = None,
         label: str | None = None,
         related: tuple[Related, ...] = (),
+        fix: Fix | None = None,
     ) -> None:
         """Add a note: worth knowing, nothing to do."""
-        self.add(Diagnostic(code, Severity.NOTE, _line(message), span, label, help, tuple(related)))
+        self.add(Diagnostic(code, Severity.NOTE, _line(message), span, label, help, tuple(related), fix))
 
     def add(self, diagnostic: Diagnostic) -> None:
         """Add a diagnostic; the same one twice counts once, and what `give_up` covers does not count."""
@@ -170,7 +178,8 @@ class SpecError(Exception):
 class SpecValueError(ValueError):
     """Raised by validators of the schema: a wrong value with its own code, help and place.
 
-    `at` is a path relative to the value under validation, for model validators that blame one key.
+    `at` is a path relative to the value under validation, for model validators that blame one key. `instead` is
+    the value to write there, where that is beyond doubt.
 
     Example:
         >>> raise SpecValueError("`2x` is not an irrep", help="write `2x0e`", code=Code.BAD_IRREPS)
@@ -186,9 +195,11 @@ class SpecValueError(ValueError):
         help: str | None = None,
         code: Code = Code.INVALID_VALUE,
         at: tuple[str | int, ...] = (),
+        instead: str | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
         self.help = help
         self.code = code
         self.at = at
+        self.instead = instead

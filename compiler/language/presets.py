@@ -14,8 +14,9 @@ import yaml
 from .blocks import Parameter, Preset
 from .codes import Code
 from .diagnostics import Report
+from .scalars import read_scalar
 from .source import Source
-from .wording import clip, listed
+from .wording import FALSE_FRIENDS, certain, clip, listed
 
 _MOST = 1_000_000  # of anything that a preset counts
 _HOLE = re.compile(r"\$\{(\w+)\}")
@@ -74,6 +75,7 @@ def find_preset(name: object, kind: str, source: Source, report: Report) -> Pres
             source.span(path),
             f"there is no architecture `{clip(str(name))}`",
             help=f"did you mean `{close[0]}`?" if close else f"for {kind} there are: {', '.join(fitting)}",
+            fix=source.instead(path, certain(name, names)),
         )
         return None
     preset = load_preset(str(name))
@@ -116,16 +118,36 @@ def fill_preset(
                 source.span(path, key=True),
                 f"`{preset.preset}` has no parameter `{clip(name)}`",
                 help=f"did you mean `{close[0]}`?" if close else f"its parameters are: {known}",
+                fix=source.instead(
+                    path, certain(name, set(preset.parameters) - set(given), least=0.75), key=True
+                ),
             )
             fine = False
             continue
         problem = _problem(preset.parameters[name], value)
         if problem:
             code, text = problem
-            report.error(code, source.span(path), f"`{name}` {text}, not `{clip(_show(value))}`")
+            report.error(
+                code,
+                source.span(path),
+                f"`{name}` {text}, not `{clip(_show(value))}`",
+                fix=source.instead(path, _meant(preset.parameters[name], value)),
+            )
             fine = False
         values[name] = value
     return _fill(preset.model, values, conditions) if fine else None  # type: ignore[return-value]
+
+
+def _meant(parameter: Parameter, value: object) -> object:
+    """The value that was meant beyond doubt: a choice spelt wrongly, a number or a truth in quotes."""
+    if parameter.type == "choice":
+        return certain(value, parameter.choices or ())
+    if not isinstance(value, str):
+        return None
+    found = read_scalar(value.strip()) if len(value) < 30 else None
+    if parameter.type == "bool" and value.lower() in FALSE_FRIENDS:
+        found = FALSE_FRIENDS[value.lower()] == "true"
+    return found if found is not None and _problem(parameter, found) is None else None
 
 
 def _show(value: object) -> str:

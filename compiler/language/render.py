@@ -5,7 +5,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from .diagnostics import Diagnostic, Report, Severity
+from .diagnostics import Diagnostic, Fix, Report, Severity
 from .spans import Span
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ def render_json(report: Report | Iterable[Diagnostic]) -> list[dict[str, Any]]:
             "label": d.label,
             **_place(d.span),
             "related": [{"message": text, **_place(span)} for span, text in d.related],
+            "fix": None if d.fix is None else _fix(d.fix),
         }
         for d in diagnostics
     ]
@@ -74,9 +75,15 @@ def print_report(report: Report, console: "Console | None" = None) -> None:
 
 
 def summary(report: Report) -> str:
-    """How many of each severity, such as `2 errors, 1 warning`; empty when there are none."""
+    """How many of each severity, such as `2 errors, 1 warning`, and how many `--fix` mends; empty without any."""
     counts = [(sum(d.severity is severity for d in report.diagnostics), severity) for severity in Severity]
-    return ", ".join(f"{count} {severity}{'s' if count > 1 else ''}" for count, severity in counts if count)
+    text = ", ".join(f"{count} {severity}{'s' if count > 1 else ''}" for count, severity in counts if count)
+    fixable = sum(d.fix is not None and d.fix.safe for d in report.diagnostics)
+    return text + (f"; `equic check --fix` mends {fixable}" if fixable else "")
+
+
+def _fix(fix: Fix) -> dict[str, Any]:
+    return {"safe": fix.safe, "edits": [{"text": one.text, **_place(one.span)} for one in fix.edits]}
 
 
 def _place(span: Span | None) -> dict[str, Any]:

@@ -34,7 +34,10 @@ def _length(value: object) -> float:
         return number * conversion_factor(unit, Unit.parse("Å"))
     except UnitError as error:
         raise SpecValueError(
-            str(error), help=error.help or "a length is written as `5.0 Å`", code=_unit_code(error)
+            str(error),
+            help=error.help or "a length is written as `5.0 Å`",
+            code=_unit_code(error),
+            instead=error.mended(str(value)),
         ) from None
 
 
@@ -46,6 +49,7 @@ def _unit(value: object) -> str:
             str(error),
             help=error.help or "units are written as `eV`, `eV/Å`, `kcal/mol`",
             code=_unit_code(error),
+            instead=error.mended(str(value)),
         ) from None
 
 

@@ -62,6 +62,9 @@ class AtomsSystem(Block):
                     help=f"did you mean `{closest_symbol(symbol)}`?",
                     code=Code.UNKNOWN_ELEMENT,
                     at=(k,),
+                    instead=closest_symbol(symbol)
+                    if symbol.lower() == closest_symbol(symbol).lower()
+                    else None,
                 )
             if symbol in species[:k]:
                 raise SpecValueError(

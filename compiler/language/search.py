@@ -9,11 +9,12 @@ from typing import Any
 from ..symmetry.units import UnitError, parse_quantity
 from .codes import Code
 from .diagnostics import Report
+from .fixes import Edit, Fix, replacing
 from .nodes import Node, Path, node_from, parse_path, plain, same_data
 from .search_space import Number, SearchSpace
 from .source import Source
 from .spans import Span
-from .wording import clip, listed, suggestion, value_words
+from .wording import certain, clip, listed, suggestion, value_words
 from .yaml_writer import write_flow
 
 _KEYS = ("low", "high", "log", "step", "choices", "default")
@@ -124,8 +125,11 @@ class _Extractor:
         for key, child in keys.items():
             if key not in _KEYS:
                 help = suggestion(key, _KEYS, f"its keys are {listed(_KEYS, 'and')}")
-                self.error(
-                    Code.UNKNOWN_KEY, child.key or child.span, f"`search` has no key `{clip(key)}`", help
+                place = child.key or child.span
+                meant = certain(key, [one for one in _KEYS if one not in keys], least=0.75)
+                fix = replacing(place, meant) if meant is not None and child.key is not None else None
+                self.report.error(
+                    Code.UNKNOWN_KEY, place, f"`search` has no key `{clip(key)}`", help=help, fix=fix
                 )
         if "choices" in keys:
             for key in ("low", "high", "log", "step"):
@@ -182,7 +186,13 @@ class _Extractor:
         if low > high:
             help = f"write `low: {keys['high'].text}, high: {keys['low'].text}`"
             words = f"`low` is {keys['low'].text}, above `high`, which is {keys['high'].text}"
-            self.error(Code.REVERSED_BOUNDS, keys["low"].span, words, help)
+            self.report.error(
+                Code.REVERSED_BOUNDS,
+                keys["low"].span,
+                words,
+                help=help,
+                fix=_exchanged(keys["low"], keys["high"]),
+            )
             low, high = high, low
         if low == high:
             self.error(
@@ -289,6 +299,17 @@ class _Extractor:
 
     def error(self, code: Code, span: Span, message: str, help: str | None) -> None:
         self.report.error(code, span, message, help=help)
+
+
+def _exchanged(one: Node, other: Node) -> Fix | None:
+    """The fix that writes each scalar where the other stands."""
+    if one.alias or other.alias or one.text is None or other.text is None or one.span.file != other.span.file:
+        return None
+    return Fix((Edit(one.span, _written(other, other.text)), Edit(other.span, _written(one, one.text))))
+
+
+def _written(node: Node, text: str) -> str:
+    return f'"{text}"' if node.quoted else text
 
 
 def _middle(low: Number, high: Number, log: bool, step: Number | None, whole: bool) -> Number:

@@ -4,11 +4,14 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path as FilePath
+from types import MappingProxyType
 from typing import Any
 
 from .codes import Code
-from .diagnostics import Report
+from .diagnostics import Fix, Report
+from .fixes import replacing
 from .nodes import Node, Path, plain
+from .scalars import write_scalar
 from .spans import Position, Span
 from .yaml_loader import load_yaml
 
@@ -60,20 +63,37 @@ class Source:
         node = self.root.at(path)
         return None if node is None else node.text
 
+    def instead(self, path: Path, value: object, *, key: bool = False, safe: bool = True) -> Fix | None:
+        """The fix that writes a scalar in place of the one at `path`, or of its key; None where none stands there."""
+        node = self.root.at(path)
+        span = None if node is None else node.key if key else node.span
+        if (
+            value is None
+            or node is None
+            or span is None
+            or not (key or (node.text is not None and not node.alias))
+        ):
+            return None
+        assert isinstance(value, (bool, int, float, str))
+        return replacing(span, write_scalar(value), safe=safe)
+
     def with_root(self, root: Node) -> "Source":
         """The same texts with other values."""
         return replace(self, root=root)
 
 
-def load_source(path: str | os.PathLike[str], report: Report) -> Source | None:
+def load_source(
+    path: str | os.PathLike[str], report: Report, *, texts: Mapping[str, str] | None = None
+) -> Source | None:
     """Read a spec file and the files it extends; None, after reporting, when there is nothing to work with.
 
-    Problems that leave the rest readable (a duplicate key, say) are reported too, and a source is returned:
-    look at `report.has_errors`.
+    `texts` holds files that are not read: their text is this one, whatever the disk says. Problems that leave the
+    rest readable (a duplicate key, say) are reported too, and a source is returned: look at `report.has_errors`.
     """
     name = os.fspath(path)
-    text = _read(name, report, None)
-    return None if text is None else _load(text, name, report, ())
+    known = texts or {}
+    text = known[name] if name in known else _read(name, report, None)
+    return None if text is None else _load(text, name, report, (), known=known)
 
 
 def source_from_text(
@@ -100,6 +120,7 @@ def _load(
     stack: tuple[str, ...],
     *,
     directory: str | os.PathLike[str] | None = None,
+    known: Mapping[str, str] = MappingProxyType({}),
 ) -> Source | None:
     text = text.removeprefix("\ufeff")
     report.texts[name] = text
@@ -120,13 +141,15 @@ def _load(
         return source
     own = replace(root, value={key: node for key, node in root.value.items() if key != "extends"})
     folder = os.path.dirname(name) if directory is None else os.fspath(directory)
-    below = _load_base(base, folder, report, (*stack, os.path.realpath(name)))
+    below = _load_base(base, folder, report, (*stack, os.path.realpath(name)), known)
     if below is None:
         return None
     return Source(name, merge(below.root, own), {**below.texts, name: text})
 
 
-def _load_base(base: Node, folder: str, report: Report, stack: tuple[str, ...]) -> Source | None:
+def _load_base(
+    base: Node, folder: str, report: Report, stack: tuple[str, ...], known: Mapping[str, str]
+) -> Source | None:
     if not isinstance(base.value, str) or not base.value.strip() or "\0" in base.value:
         report.error(
             Code.BAD_EXTENDS, base.span, "`extends` names one file", help="write `extends: base.yaml`"
@@ -141,8 +164,8 @@ def _load_base(base: Node, folder: str, report: Report, stack: tuple[str, ...]) 
             help="remove one `extends:` of the circle",
         )
         return None
-    text = _read(file, report, base.span)
-    return None if text is None else _load(text, file, report, stack)
+    text = known[file] if file in known else _read(file, report, base.span)
+    return None if text is None else _load(text, file, report, stack, known=known)
 
 
 def merge(below: Node, above: Node) -> Node:

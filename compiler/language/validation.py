@@ -11,12 +11,14 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from ..symmetry.irreps import IrrepsError
 from ..symmetry.units import DimensionError, QuantityError, UnitError
 from .codes import Code
-from .diagnostics import Report, SpecValueError
+from .diagnostics import Fix, Report, SpecValueError
+from .fixes import replacing, wrapping
 from .locate import Located, SchemaWalk
 from .nodes import Path, path_text
+from .scalars import write_scalar
 from .source import Source
 from .spans import Span
-from .wording import clip, listed, nearest, place_words, suggestion, value_words
+from .wording import FALSE_FRIENDS, certain, clip, listed, nearest, place_words, suggestion, value_words
 
 _EXPECTED = {
     "int": "a whole number",
@@ -52,7 +54,6 @@ _CODES = (
     (UnitError, Code.UNKNOWN_UNIT),
     (IrrepsError, Code.BAD_IRREPS),
 )
-_FALSE_FRIENDS = {"yes": "true", "on": "true", "y": "true", "no": "false", "off": "false", "n": "false"}
 _NUMBER = re.compile(r"([-+]?[0-9][0-9_',]*(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?)\s*(.*)")
 _SEPARATORS = str.maketrans("", "", "_',")
 _MOST_LISTED = 6  # longer lists of choices go into the help
@@ -183,9 +184,24 @@ class _Writer:
         expected = tuple(dict.fromkeys(words for item in items for words in item.mistyped))
         self.mistyped(expected, first, (*self.prefix, *path))
 
-    def plain(self, code: Code, item: _Found, path: Path, words: str, help: str | None = None) -> None:
+    def plain(
+        self,
+        code: Code,
+        item: _Found,
+        path: Path,
+        words: str,
+        help: str | None = None,
+        fix: Fix | None = None,
+    ) -> None:
         span = self.source.span(path, key=item.place.on_key)
-        self.report.error(code, span, f"{place_words(path)} {words}", help=help)
+        self.report.error(code, span, f"{place_words(path)} {words}", help=help, fix=fix)
+
+    def instead(self, item: _Found, path: Path, text: str | None, *, safe: bool = True) -> Fix | None:
+        """Writing `text` in place of the scalar at `path`; None where no scalar stands there by itself."""
+        node = self.source.root.at(path)
+        if text is None or node is None or node.text is None or node.alias or item.place.on_key:
+            return None
+        return replacing(node.span, text, safe=safe)
 
     def got(self, item: _Found, path: Path) -> str:
         return value_words(item.error["input"], self.text(item, path))
@@ -235,8 +251,13 @@ class _Writer:
             near = free if nearest(key, free) is not None else known
             help = suggestion(key, near, _keys_help(known) or "remove it")
         span = self.source.span(path, key=True)
+        meant = certain(key, free, least=0.75)
         self.report.error(
-            Code.UNKNOWN_KEY, span, f"{place_words(parent)} has no key `{clip(key)}`", help=help
+            Code.UNKNOWN_KEY,
+            span,
+            f"{place_words(parent)} has no key `{clip(key)}`",
+            help=help,
+            fix=replacing(span, write_scalar(meant)) if meant is not None else None,
         )
 
     def choice(self, item: _Found, path: Path) -> None:
@@ -253,9 +274,10 @@ class _Writer:
             words, rest = f"must be {listed(known)}, not {got}", f"write {listed(known)}"
         else:
             words, rest = f"cannot be {got}", f"write one of {listed(known)}"
-        self.plain(
-            code, item, path, words, suggestion(value, known, rest) if isinstance(value, str) else rest
-        )
+        help = suggestion(value, known, rest) if isinstance(value, str) else rest
+        meant = certain(value, known) if isinstance(value, str) else None
+        fix = self.instead(item, path, None if meant is None else write_scalar(meant))
+        self.plain(code, item, path, words, help, fix)
 
     def tag(self, item: _Found, path: Path) -> None:
         schema, context = item.place.schema, item.error["ctx"]
@@ -285,12 +307,17 @@ class _Writer:
         error = item.error["ctx"]["error"]
         if isinstance(error, SpecValueError):
             path = (*path, *error.at)
-            self.report.error(error.code, self.at(item, path), error.message, help=error.help)
+            fix = self.instead(item, path, None if error.instead is None else write_scalar(error.instead))
+            self.report.error(error.code, self.at(item, path), error.message, help=error.help, fix=fix)
         else:
             # a validator may have put an error of ours into its own words: the code is still that one's
             code = _code_of(error) or _code_of(error.__context__) or Code.INVALID_VALUE
             help = error.help if isinstance(error, (UnitError, IrrepsError)) else None
-            self.report.error(code, self.at(item, path), str(error), help=help)
+            meant = error.instead if isinstance(error, IrrepsError) else None
+            if isinstance(error, UnitError):
+                meant = error.mended(str(item.error["input"]))
+            fix = self.instead(item, path, None if meant is None else write_scalar(meant))
+            self.report.error(code, self.at(item, path), str(error), help=help, fix=fix)
 
     def at(self, item: _Found, path: Path) -> Span:
         node = self.source.root.at(path)
@@ -317,13 +344,20 @@ class _Writer:
         if value is None:
             words = f"has no value; it must be {expected_words}"
         code = Code.UNSUPPORTED_VERSION if path == ("equic",) else Code.WRONG_TYPE
-        self.plain(code, item, path, words, self.type_help(expected, value, item))
+        self.plain(
+            code,
+            item,
+            path,
+            words,
+            self.type_help(expected, value, item),
+            self.type_fix(expected, value, item, path),
+        )
 
     def type_help(self, expected: Sequence[str], value: Any, item: _Found) -> str | None:
         if value is None:
             return "write it after the colon, or remove the key"
-        if "`true` or `false`" in expected and isinstance(value, str) and value.lower() in _FALSE_FRIENDS:
-            return f"write `{_FALSE_FRIENDS[value.lower()]}`"
+        if "`true` or `false`" in expected and isinstance(value, str) and value.lower() in FALSE_FRIENDS:
+            return f"write `{FALSE_FRIENDS[value.lower()]}`"
         if "a text" in expected and isinstance(value, (bool, int, float)):
             return "put it in quotes"
         if isinstance(value, str) and {"a number", "a whole number"} & set(expected):
@@ -334,6 +368,24 @@ class _Writer:
         if "a list" in expected and isinstance(value, (str, int, float)):
             return f"write `[{value}]`"
         return _keys_help(self.walk.keys(item.place.schema)) if "a mapping" in expected else None
+
+    def type_fix(self, expected: Sequence[str], value: Any, item: _Found, path: Path) -> Fix | None:
+        """What `type_help` says, as a change of the text, where it leaves no choice."""
+        node = self.source.root.at(path)
+        if node is None or node.text is None or node.alias or item.place.on_key:
+            return None
+        if "`true` or `false`" in expected and isinstance(value, str) and value.lower() in FALSE_FRIENDS:
+            return replacing(node.span, FALSE_FRIENDS[value.lower()])
+        if "a text" in expected and isinstance(value, (bool, int, float)):
+            return replacing(node.span, f'"{node.text}"')
+        if isinstance(value, str) and {"a number", "a whole number"} & set(expected):
+            bare = _NUMBER.fullmatch(value.strip())
+            number = bare.group(1).translate(_SEPARATORS) if bare is not None and not bare.group(2) else None
+            whole = number is not None and (number.lstrip("+-").isdigit() or "a number" in expected)
+            return replacing(node.span, number) if number is not None and whole else None
+        if "a list" in expected and isinstance(value, str) and not node.quoted and value.strip():
+            return wrapping(node.span, "[", "]")
+        return None
 
 
 def _code_of(error: BaseException | None) -> Code | None:

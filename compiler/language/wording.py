@@ -7,6 +7,8 @@ from typing import Any
 from .nodes import Path
 
 _LONGEST = 40  # characters of a value quoted in a message
+# words of YAML 1.1 for a truth
+FALSE_FRIENDS = {"yes": "true", "on": "true", "y": "true", "no": "false", "off": "false", "n": "false"}
 
 
 def value_words(value: Any, text: str | None = None) -> str:
@@ -66,6 +68,28 @@ def nearest(word: Any, known: Iterable[Any]) -> str | None:
     lower = {str(candidate).lower(): str(candidate) for candidate in known}
     close = difflib.get_close_matches(str(word).lower(), lower, n=1, cutoff=0.6)
     return lower[close[0]] if close else None
+
+
+def certain(word: Any, known: Iterable[Any], *, least: float = 0.8) -> str | None:
+    """The known word that was meant beyond doubt: so much like this one, and no other nearly as much.
+
+    Keys may differ more (`least=0.75`) than values, where a wrong guess would change what the spec means.
+
+    Example:
+        >>> certain("chanels", ["channels", "layers"]), certain("lmx", ["lmax", "lmin"]), certain("ADAM", ["adam"])
+        ('channels', None, 'adam')
+    """
+    text = str(word).lower()
+    scores = sorted(
+        (
+            (difflib.SequenceMatcher(None, text, str(one).lower()).ratio(), str(one))
+            for one in set(map(str, known))
+        ),
+        reverse=True,
+    )
+    if not scores or scores[0][0] < least:
+        return None
+    return None if len(scores) > 1 and scores[1][0] > scores[0][0] - 0.1 else scores[0][1]
 
 
 def suggestion(word: Any, known: Sequence[Any], otherwise: str) -> str:

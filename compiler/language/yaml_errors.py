@@ -4,6 +4,7 @@ import re
 
 from .codes import Code
 from .diagnostics import Report
+from .fixes import Edit, Fix
 from .spans import Position, Span
 
 # what the parser complains about, our message, and how to mend it; the first pattern that matches counts
@@ -92,6 +93,7 @@ def report_syntax(
             Span(file, Position(place.line, start), Position(place.line, len(indent) + 1)),
             "a tab indents this line",
             help="YAML indents with spaces: replace each tab by two",
+            fix=_without_tabs(file, lines),
         )
         return
     message, help = next(
@@ -112,6 +114,19 @@ def report_syntax(
         related = ((bracket, label),)
     end = Position(place.line, place.column + 1)
     report.error(Code.SYNTAX, Span(file, place, end), message, help=help, related=related)
+
+
+def _without_tabs(file: str, lines: list[str]) -> Fix | None:
+    """Two spaces for every tab that indents; no fix where spaces indent too, since then nobody knows how far."""
+    indents = [line[: len(line) - len(line.lstrip())] for line in lines]
+    if any(" " in indent for indent, line in zip(indents, lines, strict=True) if line.strip()):
+        return None
+    edits = (
+        Edit(Span(file, Position(k, 1), Position(k, len(indent) + 1)), "  " * len(indent))
+        for k, indent in enumerate(indents, start=1)
+        if "\t" in indent and lines[k - 1].strip()
+    )
+    return Fix(tuple(edits))
 
 
 def _inside(place: Position, lines: list[str]) -> Position:

@@ -12,6 +12,7 @@ import yaml
 
 from .codes import Code
 from .diagnostics import Report
+from .fixes import replacing
 from .nodes import Node, Scalar
 from .scalars import read_scalar
 from .spans import Position, Span
@@ -274,6 +275,7 @@ class _Reader:
                 node.span,
                 f"the key `{text}` is {_name(node.value)}, not a text",
                 help=f'put it in quotes: `"{text}"`' if text else "write a key before the `:`",
+                fix=replacing(node.span, f'"{text}"') if text and event.tag is None else None,
             )
             self.report.give_up(node.span)
         return node.text

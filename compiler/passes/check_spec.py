@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Container, Iterable
 
 from ..language.codes import Code
 from ..language.diagnostics import Report
@@ -10,7 +11,7 @@ from ..language.schema import GROUPS, AtomsSystem, Permutation, Relaxed, Spec, T
 from ..language.schema_data import DataSet
 from ..language.schema_train import BatchSize
 from ..language.source import Source
-from ..language.wording import clip
+from ..language.wording import certain, clip
 from ..symmetry.irreps import Irreps, IrrepsError
 from ..symmetry.units import Unit
 from .context import factors_of
@@ -67,6 +68,9 @@ def _check_groups(spec: Spec, source: Source, report: Report) -> None:
                 help="remove the line"
                 if implied
                 else (f"did you mean `{close[0]}`?" if close else f"groups of {kind}: {', '.join(known)}"),
+                fix=None
+                if implied
+                else source.instead(path, _free(group, known, spec.symmetry, least=1.0), key=True),
             )
             continue
         for factor in factors_of(group):
@@ -134,6 +138,7 @@ def _check_swap(spec: Spec, source: Source, report: Report) -> None:
                 place,
                 f"there is no coordinate `{name}`",
                 help=f"did you mean `{close[0]}`?" if close else f"coordinates: {', '.join(known)}",
+                fix=source.instead(("symmetry", "permutation", "swap", k), _free(name, known, declared.swap)),
             )
         elif name in declared.swap[:k]:
             report.error(Code.BAD_SWAP, place, f"`{name}` is named twice", help="name every coordinate once")
@@ -300,7 +305,11 @@ def _check_objective(spec: Spec, source: Source, report: Report) -> None:
         source.span(("tune", "minimize")),
         f"`{spec.tune.minimize}` names nothing that training measures",
         help=f"did you mean `{close[0]}`?" if close else f"write one of: {', '.join(every)}",
+        fix=source.instead(("tune", "minimize"), certain(spec.tune.minimize, every)),
     )
+
+
+_USUAL = ("energy", "forces", "stress", "derivatives")
 
 
 def _no_target(
@@ -317,4 +326,11 @@ def _no_target(
         source.span(path, key=True),
         f"there is no target `{name}`",
         help=f"did you mean `{close[0]}`?" if close else f"targets: {', '.join(spec.targets)}",
+        # of a name that the spec made up, nobody knows which of the two is the slip
+        fix=source.instead(path, certain(name, [one for one in spec.targets if one in _USUAL]), key=True),
     )
+
+
+def _free(word: str, known: Iterable[str], taken: Container[str], *, least: float = 0.8) -> str | None:
+    """The known word that was meant beyond doubt and does not stand there yet."""
+    return certain(word, [one for one in known if one not in taken], least=least)

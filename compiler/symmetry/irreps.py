@@ -28,8 +28,11 @@ _TERM = re.compile(
 class IrrepsError(ValueError):
     """Text that is not a list of irreps, or one that is `too_large`; `help` says how to write one."""
 
-    def __init__(self, message: str, *, help: str, too_large: bool = False) -> None:
+    def __init__(
+        self, message: str, *, help: str, too_large: bool = False, instead: str | None = None
+    ) -> None:
         super().__init__(message)
+        self.instead = instead  # what was meant beyond doubt
         self.too_large = too_large
         self.message = message
         self.help = help
@@ -190,7 +193,9 @@ def _parse(text: str, group: GroupName) -> Irreps:
         match = _TERM.match(term.strip())
         if match is None:
             raise IrrepsError(
-                f"`{_shown(text)}` is not a list of irreps of {group}", help=f"write them as `{example}`"
+                f"`{_shown(text)}` is not a list of irreps of {group}",
+                help=f"write them as `{example}`",
+                instead=_respelt(text, group),
             )
         _check_size(match)
         mul = int(match["mul"] or 1)
@@ -214,6 +219,15 @@ def _parse(text: str, group: GroupName) -> Irreps:
         else:
             blocks.append(Block(mul, Irrep(int(match["l"]), 1 if match["p"] == "e" else -1)))
     return Irreps(tuple(block for block in blocks if block.mul), group)
+
+
+def _respelt(text: str, group: GroupName) -> str | None:
+    """Other signs for `x` and `+` (`16*0e, 8*1o`), where they read as irreps."""
+    plain = re.sub(r"\s*[*×·xX]\s*", "x", text.strip()).replace(",", "+")
+    plain = re.sub(r"\s+", "", re.sub(r"(?<=[eo])\s+(?=\d)", "+", plain.replace("E", "e").replace("O", "o")))
+    if plain == text or not all(_TERM.match(term) for term in plain.split("+")):
+        return None
+    return plain
 
 
 def _check_size(match: re.Match[str]) -> None:

@@ -24,10 +24,17 @@ class UnitError(ValueError):
         equic.compiler.symmetry.units.UnitError: `Angstrm` is not a unit
     """
 
-    def __init__(self, message: str, *, help: str | None = None) -> None:
+    def __init__(self, message: str, *, help: str | None = None, slip: tuple[str, str] | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.help = help
+        self.slip = slip  # a misspelt name, and the one that was meant beyond doubt
+
+    def mended(self, text: str) -> str | None:
+        """The text with the misspelt name put right; None where that is a guess."""
+        if self.slip is None or text.count(self.slip[0]) != 1:
+            return None
+        return text.replace(*self.slip)
 
 
 class QuantityError(UnitError):
@@ -241,7 +248,14 @@ def _named(name: str) -> Unit:
     except KeyError:
         close = _nearest(name)
         help = f"did you mean `{close}`?" if close else "use eV, Å, Ha, bohr, kcal/mol, GPa, e, u, fs or K"
-        raise UnitError(f"`{name}` is not a unit", help=help) from None
+        sure = close is not None and len(name) > 1 and _alike(name, close) >= 0.85
+        raise UnitError(
+            f"`{name}` is not a unit", help=help, slip=(name, close) if close and sure else None
+        ) from None
+
+
+def _alike(one: str, other: str) -> float:
+    return difflib.SequenceMatcher(None, one.lower(), other.lower()).ratio()
 
 
 def _nearest(name: str) -> str | None:

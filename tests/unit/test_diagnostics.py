@@ -270,6 +270,7 @@ def test_json_form_is_plain_data():
                 "end": {"line": 1, "column": 2},
             }
         ],
+        "fix": None,
     }
 
 
