@@ -170,7 +170,7 @@ def predict(
     batch: Annotated[int, typer.Option(help="structures at a time")] = 32,
     device: DeviceOption = "auto",
 ) -> None:
-    """Predict energies, forces and stress.
+    """Predict every target of a model.
 
     Example: [bold]equic predict model.equic frames.xyz -o out.xyz[/bold]
     """
@@ -184,9 +184,8 @@ def predict(
     model = api.load(file, device=device)
     frames = structures_of(data)
     results = model.predict(frames, batch=batch)
-    ase.io.write(
-        out, [annotate(atoms, one) for atoms, one in zip(frames, results, strict=True)], format="extxyz"
-    )
+    written = [annotate(atoms, one, model.plan) for atoms, one in zip(frames, results, strict=True)]
+    ase.io.write(out, written, format="extxyz")
     console.print(f"wrote {out} ({len(frames)} structures)")
 
 

@@ -27,7 +27,7 @@ class Loaded:
     device: str
 
     def predict(self, atoms: Sequence[Atoms] | Atoms, *, batch: int = 32) -> list[dict[str, Any]]:
-        """Energies (eV), forces (eV/Å), stress (eV/Å^3) of each structure, as numpy arrays."""
+        """The targets of each structure, as numpy arrays in the units of the plan."""
         from equic.runtime.predict import predict
 
         frames = [atoms] if hasattr(atoms, "get_positions") else list(atoms)

@@ -93,13 +93,14 @@ def _parity(artifact: Artifact) -> dict[str, Any] | None:
     parity: dict[str, Any] = {}
     for name in artifact.plan.train["loss"]:
         unit = artifact.plan.outputs[name].unit
-        atoms = [len(frame.positions) if name == "energy" else 1 for frame in frames]
+        divided = name in artifact.plan.per_atom
+        atoms = [len(frame.positions) if divided else 1 for frame in frames]
         truth = [np.ravel(frame.labels[name]) / n for frame, n in zip(frames, atoms, strict=True)]
         guess = [np.ravel(one[name]) / n for one, n in zip(predictions, atoms, strict=True)]
         parity[name] = (
             np.concatenate(truth),
             np.concatenate(guess),
-            f"{unit}/atom" if name == "energy" else unit,
+            f"{unit}/atom" if divided else unit,
         )
     return parity
 

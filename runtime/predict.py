@@ -83,30 +83,29 @@ def predict_states(
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def annotate(atoms: "Atoms", prediction: Mapping[str, NDArray[np.float64]]) -> "Atoms":
+def annotate(atoms: "Atoms", prediction: Mapping[str, NDArray[np.float64]], plan: Plan) -> "Atoms":
     """A copy of `atoms` that carries its prediction where ASE keeps results, ready for `ase.io.write`.
 
     Energy, forces, stress (Voigt order xx, yy, zz, yz, xz, xy) and energies of atoms become those of a
-    calculator; other targets go into `arrays` (one row per atom) or `info`.
+    calculator; other targets go into `arrays` (one row per atom: a matrix is 9 numbers) or `info`.
     """
     from ase.calculators.singlepoint import SinglePointCalculator
 
     annotated: Atoms = atoms.copy()
     results: dict[str, float | NDArray[np.float64]] = {}
     for name, value in prediction.items():
-        match name:
-            case "energy":
-                results["energy"] = float(value)
-            case "forces":
-                results["forces"] = value
-            case "stress":
-                results["stress"] = np.array([(value[i, j] + value[j, i]) / 2 for i, j in _VOIGT])
-            case "node_energy":
-                results["energies"] = value
-            case _ if value.ndim >= 1 and len(value) == len(atoms):
-                annotated.arrays[name] = value
-            case _:
-                annotated.info[name] = float(value) if value.ndim == 0 else value
+        if name == plan.energy:
+            results["energy"] = float(value)
+        elif name == plan.forces:
+            results["forces"] = value
+        elif name == plan.stress:
+            results["stress"] = np.array([(value[i, j] + value[j, i]) / 2 for i, j in _VOIGT])
+        elif name == f"node_{plan.energy}":
+            results["energies"] = value
+        elif plan.outputs[name].index == "node":
+            annotated.arrays[name] = value.reshape(len(atoms), -1) if value.ndim > 2 else value
+        else:
+            annotated.info[name] = float(value) if value.ndim == 0 else value
     annotated.calc = SinglePointCalculator(annotated, **results)
     return annotated
 

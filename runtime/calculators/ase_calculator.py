@@ -83,11 +83,11 @@ class EquicCalculator(Calculator):
         # index of the species by atomic number, -1 for elements that the model does not know
         self._index = np.full(len(chemical_symbols), -1, dtype=np.int64)
         self._index[[atomic_numbers[symbol] for symbol in self.species]] = np.arange(len(self.species))
-        self.implemented_properties = [
-            name
-            for name in type(self).implemented_properties
-            if name in ("energy", "free_energy", "energies") or name in plan.outputs
-        ]
+        # energy, forces and stress by what they are, everything else by its name
+        roles = {plan.forces: "forces", plan.stress: "stress"}
+        others = [name for name in plan.outputs if name not in (plan.energy, f"node_{plan.energy}")]
+        energies = ["energy", "free_energy", "energies"] if plan.energy is not None else []
+        self.implemented_properties = energies + [roles.get(name, name) for name in others]
 
     def calculate(
         self,
@@ -106,15 +106,20 @@ class EquicCalculator(Calculator):
         with torch.no_grad():
             outputs = self.model.forward(self._inputs(atoms))
         values = {name: value.detach().double().cpu().numpy() for name, value in outputs.items()}
-        energy = float(values["energy"][0])
-        results: dict[str, Any] = {"energy": energy, "free_energy": energy}
-        if "node_energy" in values:
-            results["energies"] = values["node_energy"].reshape(-1).copy()
-        if "forces" in values:
-            results["forces"] = values["forces"].copy()
-        if "stress" in values and solid:
-            tensor = values["stress"][0]
-            results["stress"] = np.array([(tensor[i, j] + tensor[j, i]) / 2 for i, j in _VOIGT])
+        plan = self.model.plan
+        results: dict[str, Any] = {}
+        for name, value in values.items():
+            if name == plan.energy:
+                results |= {"energy": float(value[0]), "free_energy": float(value[0])}
+            elif name == f"node_{plan.energy}":
+                results["energies"] = value.reshape(-1).copy()
+            elif name == plan.stress:
+                tensor = value[0]
+                if solid:
+                    results["stress"] = np.array([(tensor[i, j] + tensor[j, i]) / 2 for i, j in _VOIGT])
+            else:
+                one = value if plan.outputs[name].index == "node" else value[0]
+                results["forces" if name == plan.forces else name] = one.copy()
         self.results = results
 
     def _inputs(self, atoms: Atoms) -> dict[str, torch.Tensor]:

@@ -26,9 +26,10 @@ def derivative_items(baseline: Baseline, rng: np.random.Generator) -> list[Item]
     V^T J V - its transpose relative to its own size.
     """
     dtype = baseline.subject.dtype
-    if "forces" not in baseline.scales:
-        return [not_applicable(name, dtype, "the model has no forces") for name in (FORCES, JACOBIAN)]
-    rule = _gradient_rule(baseline, "forces")
+    name = baseline.subject.plan.forces
+    if name not in baseline.scales:
+        return [not_applicable(item, dtype, "the model has no forces") for item in (FORCES, JACOBIAN)]
+    rule = _gradient_rule(baseline, name)
     directions = [_directions(len(frame), rng) for frame in baseline.frames]
     errors: dict[float, tuple[float, float]] = {}
     for step in STEPS[dtype]:
@@ -42,7 +43,7 @@ def derivative_items(baseline: Baseline, rng: np.random.Generator) -> list[Item]
             dtype,
             force,
             rule,
-            measure=f"F + dE/dx {how} {force_step:g} Å, {baseline.words['forces']}",
+            measure=f"F + dE/dx {how} {force_step:g} Å, {baseline.words[name]}",
             rounding=_difference_rounding(baseline, force_step),
         ),
         not_applicable(JACOBIAN, dtype, "the forces do not change as atoms move")
@@ -57,7 +58,8 @@ def stress_item(baseline: Baseline) -> Item:
     sigma_ab = (1/V) dE/d eps_ab,  x -> (1 + eps) x
     """
     dtype = baseline.subject.dtype
-    if "stress" not in baseline.subject.outputs:
+    name = baseline.subject.plan.stress
+    if name is None:
         return not_applicable(STRESS, dtype, "the model has no stress")
     frames = [frame for frame in baseline.frames if frame.volume > 0]
     if not frames:
@@ -73,18 +75,20 @@ def stress_item(baseline: Baseline) -> Item:
             for frame in frames
             for strain in strains
         ]
-        energy = baseline.subject.respond(strained).energy.reshape(4, len(frames), len(strains))
-        slopes = derivative(energy, step) / np.array([[frame.volume] for frame in frames])
+        energy = baseline.subject.respond(strained).energy
+        assert energy is not None
+        slopes = derivative(energy.reshape(4, len(frames), len(strains)), step)
+        slopes /= np.array([[frame.volume] for frame in frames])
         difference = slopes - np.einsum("fab,sab->fs", stress, strains)
-        return rms(difference) / baseline.scales["stress"]
+        return rms(difference) / baseline.scales[name]
 
     value, step = best_step(error, STEPS[dtype])
     return judge(
         STRESS,
         dtype,
         value,
-        _gradient_rule(baseline, "stress"),
-        measure=f"stress - dE/d(strain)/V, six strains, step {step:g}, {baseline.words['stress']}",
+        _gradient_rule(baseline, name),
+        measure=f"stress - dE/d(strain)/V, six strains, step {step:g}, {baseline.words[name]}",
     )
 
 
@@ -98,7 +102,8 @@ def _gradient_rule(baseline: Baseline, target: str) -> Rule:
 
 def _difference_rounding(baseline: Baseline, step: float) -> float:
     """What rounding the energies gives a force from differences, relative."""
-    return baseline.energy_rounding * baseline.scales["energy"] / step / baseline.scales["forces"]
+    plan = baseline.subject.plan
+    return baseline.rounding(plan.energy) * baseline.scales[plan.energy] / step / baseline.scales[plan.forces]
 
 
 def _directions(atoms: int, rng: np.random.Generator) -> Array:
@@ -120,19 +125,21 @@ def _force_errors(baseline: Baseline, directions: list[Array], step: float) -> t
         for unit in units
     ]
     response = baseline.subject.respond(displaced)
+    name = baseline.subject.plan.forces
+    assert response.energy is not None
     misfits, twists, sizes, start = [], [], [], 0
     for i, (frame, units, length) in enumerate(zip(baseline.frames, directions, lengths, strict=True)):
         K, n = len(units), len(frame)
         stop = start + 4 * K
         energy = response.energy[start:stop].reshape(4, K)
-        projected = np.einsum("kna,na->k", units, baseline.response.forces_of(i))
+        projected = np.einsum("kna,na->k", units, baseline.response.at(name, i))
         misfits.append(projected + derivative(energy, length))
         forces = _slice(response, start, stop).reshape(4, K, n, 3)
         block = np.einsum("kna,jna->kj", units, derivative(forces, length))
         twists.append(np.square(block - block.T).sum())
         sizes.append(np.square(block).sum())
         start = stop
-    misfit = rms(np.concatenate(misfits)) / baseline.scales["forces"]
+    misfit = rms(np.concatenate(misfits)) / baseline.scales[name]
     total = float(np.sqrt(np.sum(sizes)))
     if total == 0.0:
         return misfit, float("inf")

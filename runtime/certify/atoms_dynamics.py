@@ -59,7 +59,7 @@ def dynamics_items(baseline: Baseline, rng: np.random.Generator) -> list[Item]:
     """
     subject = baseline.subject
     names = (DRIFT, MOMENTUM, SPIN)
-    if "forces" not in baseline.scales:
+    if subject.plan.forces not in baseline.scales:
         return [not_applicable(name, subject.dtype, "the model has no forces") for name in names]
     frames = _smallest([frame for frame in baseline.frames if len(frame) > 1])
     if not frames:
@@ -130,6 +130,7 @@ def verlet(
         kinetic = np.add.reduceat(0.5 * (momenta * velocities).sum(axis=1), offsets[:-1])
         momentum = np.add.reduceat(momenta, offsets[:-1])
         spin = np.add.reduceat(np.cross(positions, momenta), offsets[:-1])
+        assert response.energy is not None
         rows.append((kinetic, kinetic + response.energy, momentum, spin, closest))
     return Trajectory(*(np.array(column) for column in zip(*rows, strict=True)))
 
@@ -188,7 +189,7 @@ def _conserved_rule(baseline: Baseline, quantity: str, kind: str) -> Rule:
                 return demanded(kind, dtype)
             return unclaimed(f"the plan does not claim it: {entry.broken_by}")
     factors = {"momentum": "translation", "angular momentum": "SO(3)"}
-    if plan.step(plan.outputs["forces"].step).layer != "grad":
+    if plan.step(plan.outputs[plan.forces].step).layer != "grad":
         return unclaimed("the forces are not derived from the energy")
     if quantity in factors and claim_rule(plan, factors[quantity], dtype) != demanded("symmetry", dtype):
         return unclaimed(f"the plan does not claim {factors[quantity]} exactly")

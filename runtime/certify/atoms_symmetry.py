@@ -9,6 +9,7 @@ from .baseline import Baseline
 from .certificate import Item
 from .geometry import Geometry
 from .judge import claim_rule, demanded, judge, not_applicable
+from .motion import turned_back
 from .rotations import haar_rotations, rotation_about
 
 Array = NDArray[np.float64]
@@ -27,14 +28,15 @@ def symmetry_items(
     A stress that the frames themselves do not have is measured in the crystals.
     """
     rotations = haar_rotations(elements, rng)
-    elsewhere = "stress" in crystals.scales and "stress" not in baseline.scales
+    stress = baseline.subject.plan.stress
+    elsewhere = stress in crystals.scales and stress not in baseline.scales
     items = rotation_items(baseline, rotations)
     if elsewhere:
-        items.append(rotation_items(crystals, rotations)[-1])
+        items += rotation_items(crystals, rotations, only=stress)
     items.append(worst_rotation_item(baseline, rng, elements, thorough=thorough))
     items += inversion_items(baseline)
     if elsewhere:
-        items.append(inversion_items(crystals)[-1])
+        items += inversion_items(crystals, only=stress)
     return [
         *items,
         permutation_item(baseline, rng),
@@ -42,8 +44,8 @@ def symmetry_items(
     ]
 
 
-def rotation_items(baseline: Baseline, rotations: Array) -> list[Item]:
-    """Equivariance error under SO(3), per target.
+def rotation_items(baseline: Baseline, rotations: Array, only: str | None = None) -> list[Item]:
+    """Equivariance error under SO(3), per target, or of one alone.
 
         z_k = g_k^-1 f(g_k x);  A² = sum_k |z_k - mean z|² / (K - 1), meaned over components, atoms, frames
 
@@ -60,9 +62,10 @@ def rotation_items(baseline: Baseline, rotations: Array) -> list[Item]:
             rule,
             measure=f"standard deviation of the back-rotated {target} over {len(rotations)} rotations, "
             + baseline.words[target],
-            rounding=baseline.energy_rounding if target == "energy" else 0.0,
+            rounding=baseline.rounding(target),
         )
         for target, error in errors.items()
+        if only in (None, target)
     ]
 
 
@@ -80,17 +83,11 @@ def _back_rotated(baseline: Baseline, rotations: Array) -> dict[str, Array]:
     frames, base = baseline.frames, baseline.response
     response = baseline.subject.respond([frame.mapped(R) for R in rotations for frame in frames])
     K = len(rotations)
-    found = {"energy": response.energy.reshape(K, -1) - base.energy}
-    if "forces" in baseline.scales:
-        assert response.forces is not None
-        assert base.forces is not None
-        found["forces"] = response.forces.reshape(K, -1, 3) @ rotations - base.forces
-    if "stress" in baseline.scales:
-        assert response.stress is not None
-        assert base.stress is not None
-        stress = response.stress.reshape(K, len(frames), 3, 3)
-        back = np.einsum("kia,ksij,kjb->ksab", rotations, stress, rotations) - base.stress
-        found["stress"] = back[:, [i for i, frame in enumerate(frames) if frame.volume > 0]]
+    found = {}
+    for target in baseline.targets:
+        values = response.values[target].reshape(K, *base.values[target].shape)
+        back = turned_back(baseline.subject.plan.outputs[target], rotations, values) - base.values[target]
+        found[target] = back[:, baseline.measured(target)] if target == baseline.subject.plan.stress else back
     return found
 
 
@@ -120,7 +117,7 @@ def worst_rotation_item(
         claim_rule(baseline.subject.plan, "SO(3)", baseline.subject.dtype),
         measure=f"largest deviation of a target under a rotation of frames of {atoms} atoms, by ascent from the "
         f"worst of {elements} random ones",
-        rounding=baseline.energy_rounding,
+        rounding=baseline.worst_rounding,
     )
 
 
@@ -149,7 +146,8 @@ def _nan_is_worst(score: float) -> float:
 def _smallest(baseline: Baseline) -> Baseline:
     """The smallest frames, a cell among them where there is a stress, up to some number of atoms together."""
     order = sorted(range(len(baseline.frames)), key=lambda i: len(baseline.frames[i]))
-    chosen = [next(i for i in order if baseline.frames[i].volume > 0)] if "stress" in baseline.scales else []
+    has_stress = baseline.subject.plan.stress in baseline.scales
+    chosen = [next(i for i in order if baseline.frames[i].volume > 0)] if has_stress else []
     room = _ASCENT_ATOMS - sum(len(baseline.frames[i]) for i in chosen)
     for i in order:
         if i not in chosen and (len(baseline.frames[i]) <= room or not chosen):
@@ -168,11 +166,18 @@ def _scores(baseline: Baseline, rotations: Array) -> Array:
     return np.max(per_target, axis=0)
 
 
-def inversion_items(baseline: Baseline) -> list[Item]:
-    """Equivariance error under inversion, per target; averaged exactly, A = |z(1) - z(i)| / 2."""
+def inversion_items(baseline: Baseline, only: str | None = None) -> list[Item]:
+    """Equivariance error under inversion, per target or of one; averaged exactly, A = |z(1) - z(i)| / 2."""
     rule = claim_rule(baseline.subject.plan, "inversion", baseline.subject.dtype)
     response = baseline.subject.respond([frame.mapped(-np.eye(3)) for frame in baseline.frames])
-    deviations = baseline.deviations(response, forces_back=lambda _, forces: -forces)
+    inversion = -np.eye(3)[None]
+    outputs = baseline.subject.plan.outputs
+
+    def back(target: str, index: int, value: Array) -> Array:
+        rows = value if outputs[target].index == "node" else value[None]
+        return turned_back(outputs[target], inversion, rows[None])[0].reshape(value.shape)
+
+    deviations = baseline.deviations(response, back)
     return [
         judge(
             f"inversion equivariance, {target}",
@@ -180,19 +185,23 @@ def inversion_items(baseline: Baseline) -> list[Item]:
             0.5 * deviation,
             rule,
             measure=f"half the change of the {target} under inversion, {baseline.words[target]}",
-            rounding=baseline.energy_rounding if target == "energy" else 0.0,
+            rounding=baseline.rounding(target),
         )
         for target, deviation in deviations.items()
+        if only in (None, target)
     ]
 
 
 def permutation_item(baseline: Baseline, rng: np.random.Generator) -> Item:
-    """The frames with their atoms in another order: energy and stress stay, forces follow their atoms."""
+    """The frames with their atoms in another order: values per system stay, those of atoms follow them."""
     orders = [rng.permutation(len(frame)) for frame in baseline.frames]
     permuted = [frame.permuted(order) for frame, order in zip(baseline.frames, orders, strict=True)]
-    deviations = baseline.deviations(
-        baseline.subject.respond(permuted), forces_back=lambda i, forces: forces[np.argsort(orders[i])]
-    )
+    outputs = baseline.subject.plan.outputs
+
+    def back(target: str, index: int, value: Array) -> Array:
+        return value[np.argsort(orders[index])] if outputs[target].index == "node" else value
+
+    deviations = baseline.deviations(baseline.subject.respond(permuted), back)
     return _invariance_item(
         baseline, "permutation", "permutation", deviations, "under random orders of the atoms"
     )
@@ -255,5 +264,5 @@ def _invariance_item(
         deviations[worst],
         rule,
         measure=f"largest RMS change of {', '.join(deviations)} {how}; here {worst}, {baseline.words[worst]}",
-        rounding=baseline.energy_rounding if worst == "energy" else 0.0,
+        rounding=baseline.rounding(worst),
     )

@@ -144,7 +144,7 @@ def _atoms_items(
         crystals = measure_baseline(subject, cells)
     else:
         crystals = measure_baseline(subject, random_cells(subject.plan, rng), where="in random cells")
-    strained = baseline if "stress" in baseline.scales else crystals
+    strained = baseline if subject.plan.stress in baseline.scales else crystals
     return [
         *_unless_silent(baseline, symmetry_items(baseline, crystals, rng, elements, thorough)),
         *_unless_silent(crystals, [lattice_item(crystals, rng)]),
@@ -156,10 +156,12 @@ def _atoms_items(
 
 
 def _unless_silent(baseline: Baseline, items: Sequence[Item]) -> list[Item]:
-    """The items, or, where the model gives no forces and no binding energy, that nothing was measured."""
+    """The items, or, where the model gives nothing (no forces, no binding energy), that nothing was measured."""
     if not baseline.silent:
         return list(items)
-    why = "the model gives no forces and no binding energy in these frames"
+    plan = baseline.subject.plan
+    what = "no forces and no binding energy" if plan.energy is not None else "zeros only"
+    why = f"the model gives {what} in these frames"
     return [not_applicable(item.name, item.dtype, why, item.measure) for item in items]
 
 
@@ -176,7 +178,7 @@ def _phase_space_items(
 
 def _frames(plan: Any, frames: Iterable[Any] | None, seed: int) -> list[Geometry]:
     if frames is None:
-        periodic = bool(plan.system["periodic_stress"]) or "stress" in plan.outputs
+        periodic = plan.stress is not None
         return random_frames(plan, np.random.default_rng([seed, 1]), periodic=periodic)
     given = as_geometries(frames, plan)
     # isolated atoms, which data sets carry along, show nothing; they count only where there is nothing else

@@ -1,6 +1,6 @@
 """The model under test, in one dtype, as a function from structures or states to numpy arrays."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,29 +23,44 @@ _EDGE_BYTES = 64 * 2**20
 class Response:
     """What a model says about several structures, in float64.
 
-    energy [S] eV, forces [N, 3] eV/Å, stress [S, 3, 3] eV/Å^3 (None where the model has none), and where each
-    structure's atoms start (with the end last).
+    `values`: target → [S, ...] per structure, [N, ...] per atom; `offsets`: where each structure's atoms start
+    (with the end last). `energy` [S], `forces` [N, 3] and `stress` [S, 3, 3] are those of the plan's targets with
+    these roles, None where it has none.
     """
 
-    energy: Array
-    forces: Array | None
-    stress: Array | None
+    plan: Any
+    values: Mapping[str, Array]
     offsets: NDArray[np.int64]
 
-    def forces_of(self, index: int) -> Array:
-        """The forces on the atoms of one structure: [n, 3]."""
-        assert self.forces is not None
-        return self.forces[self.offsets[index] : self.offsets[index + 1]]
+    @property
+    def energy(self) -> Array | None:
+        return self.values.get(self.plan.energy)
+
+    @property
+    def forces(self) -> Array | None:
+        return self.values.get(self.plan.forces)
+
+    @property
+    def stress(self) -> Array | None:
+        return self.values.get(self.plan.stress)
+
+    def at(self, target: str, index: int) -> Array:
+        """A target of one structure: its value, or its rows of values per atom."""
+        value = self.values[target]
+        if self.plan.outputs[target].index == "node":
+            return value[self.offsets[index] : self.offsets[index + 1]]
+        return value[index]
 
     def of(self, chosen: Sequence[int]) -> "Response":
         """The answers on some of the structures, in this order."""
+        joined = {
+            target: np.concatenate([self.at(target, i) for i in chosen])
+            if self.plan.outputs[target].index == "node"
+            else self.values[target][list(chosen)]
+            for target in self.values
+        }
         counts = np.diff(self.offsets)[list(chosen)]
-        return Response(
-            self.energy[list(chosen)],
-            None if self.forces is None else np.concatenate([self.forces_of(i) for i in chosen]),
-            None if self.stress is None else self.stress[list(chosen)],
-            np.cumsum([0, *counts]),
-        )
+        return Response(self.plan, joined, np.cumsum([0, *counts]))
 
 
 def dtype_of(model: Any) -> str:
@@ -86,23 +101,20 @@ class Subject:
     # -- atoms ---------------------------------------------------------------------------------------------
 
     def respond(self, geometries: Sequence[Geometry]) -> Response:
-        """Energy, forces and stress of structures, in as few calls as memory allows."""
+        """The targets of structures, in as few calls as memory allows."""
         parts = [self._respond(batch) for batch in self._batches(geometries)]
-        counts = [len(item) for item in geometries]
-
-        def stacked(name: str) -> Array | None:
-            found = [part[name] for part in parts if name in part]
-            return np.concatenate(found) if found else None
-
-        energy = stacked("energy")
-        assert energy is not None
-        return Response(energy, stacked("forces"), stacked("stress"), np.cumsum([0, *counts]))
+        values = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        return Response(self.plan, values, np.cumsum([0, *map(len, geometries)]))
 
     def _respond(self, batch: Batch) -> dict[str, Array]:
         with torch.no_grad():
             out = self.call(batch.inputs)
-        wanted = ("energy", "forces", "stress")
-        return {name: out[name].detach().double().cpu().numpy() for name in wanted if name in out}
+        extra = f"node_{self.plan.energy}"  # the terms of the energy
+        return {
+            name: out[name].detach().double().cpu().numpy()
+            for name in self.plan.outputs
+            if name in out and name != extra
+        }
 
     def _batches(self, geometries: Sequence[Geometry]) -> Iterator[Batch]:
         cutoff = float(self.plan.system["cutoff"])

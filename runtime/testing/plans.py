@@ -197,8 +197,8 @@ def mace_plan(
             _claim("permutation", "hard"),
         ],
         conserved=conserved,
-        smoothness={"energy": 2},
-        locality={"energy": cutoff * layers},
+        smoothness={name: 2 if name == "energy" else 1 for name in outputs},
+        locality=dict.fromkeys(outputs, cutoff * layers),
         train={**_TRAIN, "loss": loss},
         citations=["batatia2022mace"],
     )

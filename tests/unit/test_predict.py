@@ -70,7 +70,7 @@ def test_frames_are_taken_as_they_are(model: Model, structures: list[Atoms]) -> 
 
 def test_annotated_structures_survive_a_file(model: Model, structures: list[Atoms]) -> None:
     for atoms, found in zip(structures, predict(model, structures, device="cpu"), strict=True):
-        annotated = annotate(atoms, found | {"dipole_like": np.arange(5.0)})
+        annotated = annotate(atoms, found, model.plan)
         assert atoms.calc is None
         assert annotated.get_potential_energy() == float(found["energy"])
         file = io.StringIO()
@@ -79,7 +79,6 @@ def test_annotated_structures_survive_a_file(model: Model, structures: list[Atom
         again = ase.io.read(file, format="extxyz")
         assert isinstance(again, Atoms)
         np.testing.assert_allclose(again.get_forces(), found["forces"], atol=1e-7)
-        np.testing.assert_allclose(again.info["dipole_like"], np.arange(5.0))
         if "stress" in found:
             np.testing.assert_allclose(annotated.get_stress(voigt=False), found["stress"], atol=1e-12)
 
