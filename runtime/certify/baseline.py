@@ -152,9 +152,7 @@ def _singular(target: str) -> str:
     return "force" if target == "forces" else target
 
 
-def _energy_scale(
-    frames: Sequence[Geometry], energy: Array, isolated: Array
-) -> tuple[float, str]:
+def _energy_scale(frames: Sequence[Geometry], energy: Array, isolated: Array) -> tuple[float, str]:
     bound = energy - np.array([isolated[frame.species].sum() for frame in frames])
     spread = float(bound.std())
     if spread > ENERGY_FLOOR:
