@@ -126,7 +126,7 @@ def tune(spec: PathLike, overrides: Sequence[str] = (), **options: Any) -> Any:
 
 
 def load(path: PathLike, *, device: str = "auto", dtype: str | None = None) -> Loaded:
-    """An artifact (`.equic`) or an export (`.pt2`), ready to predict, to calculate, to certify.
+    """An artifact (`.equic`) or an export (`.pt2`, `.standalone`), ready to predict, to calculate, to certify.
 
     Raises:
         ArtifactError: the file is not, or no longer, what it claims to be.
@@ -221,19 +221,39 @@ def _own_frames(path: Path, count: int = 6) -> list[Any] | None:
     return list(sets.get("test") or sets.get("validation") or [])[:count] or None
 
 
-def export(artifact: PathLike, out: PathLike | None = None, *, dtype: str | None = None) -> Path:
-    """Write a `.pt2` package of an artifact: forces inside, sizes dynamic, certificate aboard."""
+def export(
+    artifact: PathLike,
+    out: PathLike | None = None,
+    *,
+    dtype: str | None = None,
+    target: str | None = None,
+) -> Path:
+    """Write an artifact in a form that runs without equic, checked against the model it came from.
+
+    `target` is `pt2` (a compiled package: forces inside, sizes dynamic) or `standalone` (a folder of readable
+    Python and weights, for torch alone); without one the ending of `out` decides, and without that the first
+    target of the spec. Both carry the certificate.
+
+    Raises:
+        ExportError: an unknown target, no C++ compiler (pt2), or a result that does not agree with the model.
+    """
     from equic.runtime.artifact import load_artifact
     from equic.runtime.certify import probes
-    from equic.runtime.export import export_pt2
+    from equic.runtime.errors import ExportError
+    from equic.runtime.export import TARGETS
 
     loaded = load_artifact(Path(artifact))
-    kind = dtype or loaded.plan.export["dtype"]
-    target = Path(out) if out is not None else Path(artifact).with_suffix(".pt2")
-    return export_pt2(
+    if target is None:
+        endings = {one.suffix: name for name, one in TARGETS.items()}
+        first = loaded.plan.export["targets"][0]
+        target = first if out is None else endings.get(Path(out).suffix, first)
+    if target not in TARGETS:
+        raise ExportError(f"there is no target `{target}`", help=f"choose {' or '.join(TARGETS)}")
+    kind = TARGETS[target]
+    return kind.write(
         loaded.model,
-        target,
-        dtype=kind,
+        Path(out) if out is not None else Path(artifact).with_suffix(kind.suffix),
+        dtype=dtype or loaded.plan.export["dtype"],
         certificate=loaded.certificate,
         probes=probes(loaded.model, 0),
     )

@@ -151,15 +151,27 @@ def export(
     artifact: Annotated[Path, typer.Argument(help="an artifact (.equic)", show_default=False)],
     out: Annotated[Path | None, typer.Option("--out", "-o", help="the package to write")] = None,
     dtype: Annotated[str | None, typer.Option(help="float32 or float64")] = None,
+    target: Annotated[
+        list[str] | None, typer.Option("--target", help="pt2 or standalone; those of the spec if not given")
+    ] = None,
 ) -> None:
-    """Write a .pt2 package that runs without equic's compiler, checked against the model it came from.
+    """Write the model so that it runs without equic: compiled (.pt2), or as readable Python (standalone).
 
-    Example: [bold]equic export model.equic -o model.pt2[/bold]
+    Each is checked against the model it came from, in a fresh process.
+
+    Example: [bold]equic export model.equic --target standalone[/bold]
     """
     from . import api
 
-    path = api.export(artifact, out, dtype=dtype)
-    console.print(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB)")
+    if target is None and out is None:
+        target = list(api.load(artifact, device="cpu").plan.export["targets"])
+    if out is not None and target is not None and len(target) > 1:
+        complaints.print("[red]error[/red]: `--out` names one file, and there are several targets")
+        raise typer.Exit(2)
+    for one in target or [None]:
+        path = api.export(artifact, out, dtype=dtype, target=one)
+        files = path.rglob("*") if path.is_dir() else [path]
+        console.print(f"wrote {path} ({sum(file.stat().st_size for file in files) / 1e6:.1f} MB)")
 
 
 @app.command()

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A loaded file. `model` is a torch module (`.equic`) or an exported program (`.pt2`)."""
+    """A loaded file. `model` is a torch module (`.equic`) or an exported program (`.pt2`, `.standalone`)."""
 
     path: Path
     model: Any
@@ -44,7 +44,7 @@ def load_file(path: Path, *, device: str = "auto", dtype: str | None = None) -> 
     """Load by suffix.
 
     Raises:
-        ArtifactError: the suffix is neither `.equic` nor `.pt2`, or the file is damaged.
+        ArtifactError: the suffix is neither `.equic` nor `.pt2`, nor is it a standalone folder; or it is damaged.
     """
     if path.suffix == ".equic":
         import torch
@@ -60,4 +60,11 @@ def load_file(path: Path, *, device: str = "auto", dtype: str | None = None) -> 
 
         exported = load_pt2(path)
         return Loaded(path, exported, exported.plan, exported.metadata.get("certificate"), "cpu")
-    raise ArtifactError(f"`{path}` is neither an artifact (.equic) nor an export (.pt2)")
+    if path.is_dir() and (path / "metadata.json").is_file():
+        from equic.runtime.export import load_standalone
+
+        standalone = load_standalone(path)
+        return Loaded(path, standalone, standalone.plan, standalone.metadata.get("certificate"), "cpu")
+    raise ArtifactError(
+        f"`{path}` is neither an artifact (.equic) nor an export (.pt2, or a standalone folder)"
+    )

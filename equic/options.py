@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 SpecArgument = Annotated[Path, typer.Argument(help="the spec, a YAML file", show_default=False)]
 FileArgument = Annotated[
-    Path, typer.Argument(help="an artifact (.equic) or an export (.pt2)", show_default=False)
+    Path, typer.Argument(help="an artifact (.equic) or an export (.pt2, .standalone)", show_default=False)
 ]
 SetOption = Annotated[list[str] | None, typer.Option("--set", help="override a key: model.channels=32")]
 JsonOption = Annotated[bool, typer.Option("--json", help="print JSON, for programs")]

@@ -294,7 +294,9 @@ class Tune(Block):
 class Export(Block):
     """What `equic export` writes."""
 
-    targets: tuple[Literal["pt2"], ...] = Field(default=("pt2",), description="what to write")
+    targets: tuple[Literal["pt2", "standalone"], ...] = Field(
+        default=("pt2",), min_length=1, description="what to write: a compiled package, readable Python"
+    )
     dtype: Literal["float32", "float64"] = Field(
         default="float64", description="of the exported weights and features"
     )

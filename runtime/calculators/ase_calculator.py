@@ -14,7 +14,7 @@ from ase.data import atomic_numbers, chemical_symbols
 from equic.runtime.build import Model
 from equic.runtime.device import pick_device
 from equic.runtime.errors import EquicError
-from equic.runtime.export import Exported
+from equic.runtime.export import Exported, Standalone
 from equic.runtime.neighbors import VerletList
 
 # Voigt order of ASE: xx, yy, zz, yz, xz, xy
@@ -35,7 +35,7 @@ class EquicCalculator(Calculator):
     do not depend on it. Charges and magnetic moments of the atoms play no part. Results are copies.
 
     Args:
-        model: a `Model`, or an `Exported` (which has one dtype and one device).
+        model: a `Model`, or an exported one (which has one dtype and one device).
         skin: Å. Larger saves searches and costs candidates; 0 searches at every step.
         device: `auto`, `cpu` or `cuda`.
         dtype: `float32` or `float64` for the network; None keeps the model's. Geometry is always float64.
@@ -67,7 +67,12 @@ class EquicCalculator(Calculator):
     ignored_changes = {"initial_charges", "initial_magmoms"}  # noqa: RUF012
 
     def __init__(
-        self, model: Model | Exported, *, skin: float = 0.5, device: str = "auto", dtype: str | None = None
+        self,
+        model: Model | Exported | Standalone,
+        *,
+        skin: float = 0.5,
+        device: str = "auto",
+        dtype: str | None = None,
     ) -> None:
         super().__init__()
         plan = model.plan
@@ -76,7 +81,7 @@ class EquicCalculator(Calculator):
                 f"`{plan.name}` is a model of {plan.kind.replace('_', ' ')}, and ASE moves atoms"
             )
         self.model = _placed(model, device, dtype)
-        self.device = self.model.device if isinstance(self.model, Exported) else _device_of(self.model)
+        self.device = _device_of(self.model) if isinstance(self.model, Model) else self.model.device
         self.species: tuple[str, ...] = tuple(plan.system["species"])
         self.cutoff = float(plan.system["cutoff"])
         self.neighbors = VerletList(self.cutoff, skin)
@@ -148,17 +153,19 @@ class EquicCalculator(Calculator):
         return {name: torch.tensor(array, device=self.device) for name, array in arrays.items()}
 
 
-def _placed(model: Model | Exported, device: str, dtype: str | None) -> Model | Exported:
+def _placed(
+    model: Model | Exported | Standalone, device: str, dtype: str | None
+) -> Model | Exported | Standalone:
     """The model in the dtype and on the device asked for; the caller's own stays as it is."""
     if dtype not in (None, "float32", "float64"):
         raise EquicError(f"a model computes in float32 or float64, not `{dtype}`")
     own = str(model.dtype).removeprefix("torch.")
-    if isinstance(model, Exported):
+    if not isinstance(model, Model):
         if dtype not in (None, own):
             raise EquicError(f"the exported file computes in {own}, not {dtype}", help="export it again")
         if device != "auto" and torch.device(device).type != model.device.type:
             raise EquicError(
-                f"the exported file was compiled for {model.device.type}, not {device}",
+                f"the exported file is for {model.device.type}, not {device}",
                 help="export it again",
             )
         return model

@@ -23,8 +23,8 @@ def verify_file(
     """Load a model file and certify what it holds, as `certify` does.
 
     `.equic` files are measured in float64 and in the dtype that they store, imported ones also against the answers
-    that they carry; `.pt2` files as compiled, in
-    theirs, and against the probes that they carry.
+    that they carry; exports (`.pt2`, standalone folders) as they are, in theirs, and against the probes that they
+    carry.
 
     Raises:
         EquicError: another kind of file, a file that does not load, or what `certify` raises.
@@ -40,10 +40,15 @@ def verify_file(
 
         model = load_pt2(path)
         probes, device = model.metadata["probes"], str(model.device)
+    elif path.is_dir():
+        from equic.runtime.export import load_standalone
+
+        model = load_standalone(path)
+        probes, device = model.metadata["probes"], "cpu"
     else:
         raise EquicError(
             f"`{path}` is neither a trained model nor an export",
-            help="give a file that ends in .equic or .pt2",
+            help="give a file that ends in .equic or .pt2, or a standalone folder",
         )
     return certify(
         model,

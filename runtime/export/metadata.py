@@ -10,15 +10,72 @@ import importlib.metadata
 import json
 import platform
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
+from equic.runtime.build import Model
 from equic.runtime.errors import ExportError
+from equic.runtime.plan import Plan
 from torch import nn
 
 KEY = "equic"
 FORMAT = 1
+
+
+class JsonDocument(Protocol):
+    """Anything that can say itself in JSON types, like a `Certificate`."""
+
+    def to_json(self) -> dict[str, Any]: ...
+
+
+def metadata_of(
+    model: Model,
+    *,
+    dtype: str,
+    certificate: JsonDocument | Mapping[str, Any] | None,
+    probes: Any,
+    meta: Mapping[str, Any] | None,
+) -> dict[str, Any]:
+    """What every export carries: plan, units, hashes, certificate, probes, versions.
+
+    Raises:
+        ExportError: certificate, probes or meta are no plain JSON.
+    """
+    plain = certificate is None or isinstance(certificate, Mapping)
+    papers = {
+        "plan": model.plan.to_json(),
+        "units": _units(model.plan),
+        "dtype": dtype,
+        "graph_hash": model.plan.graph_hash,
+        "weights_hash": weights_hash(model),
+        "versions": versions(),
+        "certificate": certificate if plain else certificate.to_json(),
+        "probes": probes,
+        "meta": dict(meta or {}),
+    }
+    as_json(papers)  # before the work, not after it
+    return papers
+
+
+def as_json(document: Mapping[str, Any]) -> str:
+    """One line of JSON.
+
+    Raises:
+        ExportError: it holds what JSON cannot say.
+    """
+    try:
+        return json.dumps(document, allow_nan=False, separators=(",", ":"))
+    except (TypeError, ValueError) as problem:
+        raise ExportError(f"certificate, probes and meta must be plain JSON: {problem}") from problem
+
+
+def _units(plan: Plan) -> dict[str, str]:
+    """Units of the outputs; atoms' energies have that of the whole."""
+    units = {name: output.unit for name, output in plan.outputs.items()}
+    energy = plan.energy
+    return units if energy is None else {f"node_{energy}": units[energy], **units}
 
 
 def weights_hash(model: nn.Module) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import platform
@@ -12,24 +11,17 @@ import sys
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from equic.runtime.build import Model
 from equic.runtime.device import pick_device
 from equic.runtime.errors import ExportError
-from equic.runtime.plan import Plan
 
-from .metadata import FORMAT, KEY, versions, weights_hash
+from .metadata import FORMAT, KEY, JsonDocument, as_json, metadata_of
 from .selfcheck import self_check
 from .signature import DTYPES
 from .trace import Traced, recast, trace
-
-
-class JsonDocument(Protocol):
-    """Anything that can say itself in JSON types, like a `Certificate`."""
-
-    def to_json(self) -> dict[str, Any]: ...
 
 
 def export_pt2(
@@ -54,7 +46,8 @@ def export_pt2(
 
     Atoms, edges (none included), systems and batch are free. Outputs and their order are in the metadata,
     under the key `equic`, as JSON: format, plan, inputs and outputs (name, dtype, shape), units, dtype,
-    device, isa, threads, graph_hash, weights_hash, certificate, probes, versions, meta.
+    device, isa, threads, constants (which weight is which constant of the package), graph_hash, weights_hash,
+    certificate, probes, versions, meta.
 
     `portable` compiles for x86-64-v3 (AVX2, every x86 server since 2015) instead of this very processor.
     `threads` is fixed in the code: one, the default, is fastest up to about a thousand atoms and gives the
@@ -86,36 +79,24 @@ def export_pt2(
     if threads < 1:
         raise ExportError(f"threads must be at least 1, not {threads}")
     find_compiler()
-    papers = {
-        "certificate": _plain(certificate),
-        "probes": probes,
-        "meta": dict(meta or {}),
-    }
-    _as_json(papers)  # before the work, not after it
+    papers = metadata_of(model, dtype=dtype, certificate=certificate, probes=probes, meta=meta)
     target = pick_device(device)
     twin = recast(model, DTYPES[dtype], target)
     traced = trace(twin)
     isa = "x86-64-v3" if portable and platform.machine() in ("x86_64", "AMD64") else "native"
-    plan = model.plan
-    metadata = {
+    metadata = papers | {
         "format": FORMAT,
-        "plan": plan.to_json(),
         "inputs": [port.to_json() for port in traced.inputs],
         "outputs": [port.to_json() for port in traced.outputs],
-        "units": _units(plan),
-        "dtype": dtype,
         "device": target.type,
         "isa": isa,
         "threads": threads,
-        "graph_hash": plan.graph_hash,
-        "weights_hash": weights_hash(model),
-        "versions": versions(),
-        **papers,
+        "constants": traced.constants,
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.pt2")
     try:
-        _compile(traced, draft, _as_json(metadata), isa=isa, threads=threads)
+        _compile(traced, draft, as_json(metadata), isa=isa, threads=threads)
         self_check(draft, twin, traced.inputs)
         os.replace(draft, path)
     finally:
@@ -144,6 +125,9 @@ def _compile(traced: Traced, draft: Path, metadata: str, *, isa: str, threads: i
     settings: dict[str, Any] = {
         "aot_inductor.metadata": {KEY: metadata},
         "aot_inductor.check_lowerbound": False,  # sizes 0 and 1 are legal
+        # small weights, and those that only scale something, stay constants that can be replaced
+        "always_keep_tensor_constants": True,
+        "joint_graph_constant_folding": False,
         "cpp.threads": threads,
     }
     if isa == "x86-64-v3":
@@ -162,21 +146,3 @@ def _compile(traced: Traced, draft: Path, metadata: str, *, isa: str, threads: i
         raise ExportError(f"the model could not be compiled: {lines[0]}") from problem
     finally:
         log.setLevel(level)
-
-
-def _as_json(document: Mapping[str, Any]) -> str:
-    try:
-        return json.dumps(document, allow_nan=False, separators=(",", ":"))
-    except (TypeError, ValueError) as problem:
-        raise ExportError(f"certificate, probes and meta must be plain JSON: {problem}") from problem
-
-
-def _units(plan: Plan) -> dict[str, str]:
-    """Units of the outputs; atoms' energies have that of the whole."""
-    units = {name: output.unit for name, output in plan.outputs.items()}
-    energy = plan.energy
-    return units if energy is None else {f"node_{energy}": units[energy], **units}
-
-
-def _plain(document: JsonDocument | Mapping[str, Any] | None) -> Any:
-    return document if document is None or isinstance(document, Mapping) else document.to_json()

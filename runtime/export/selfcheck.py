@@ -1,4 +1,4 @@
-"""Compare a compiled package with the model it came from, in a fresh process."""
+"""Compare an exported file with the model it came from, in a fresh process."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,13 +39,20 @@ class Deviation:
 
 
 def self_check(package: Path, model: Model, inputs: tuple[Port, ...]) -> Deviation:
-    """Run `package` with torch's run-time checks on at sizes 1, 2, 17 and 1000 and compare with `model`.
+    """Run a compiled `package` with torch's run-time checks on and compare with `model` (`check_against`)."""
+    worker = Path(__file__).with_name("worker.py")
+    return check_against(model, inputs, [sys.executable, "-P", str(worker), str(package.resolve())])
 
-    The process imports torch and safetensors alone: what runs there runs without equic. The numbers are compared
-    with those of the model in float64, whatever the package computes in.
+
+def check_against(model: Model, inputs: tuple[Port, ...], command: Sequence[str]) -> Deviation:
+    """Run an exported file at sizes 1, 2, 17 and 1000 in a fresh process and compare with `model`.
+
+    The `command` is called with two more arguments, a safetensors file of inputs, `CASE/POSITION/NAME`, and one to
+    write, `CASE/POSITION`. It imports torch and safetensors alone: what runs there runs without equic. The numbers
+    are compared with those of the model in float64, whatever the file computes in.
 
     Raises:
-        ExportError: the package does not run at some size, or its numbers differ from the model's.
+        ExportError: the file does not run at some size, or its numbers differ from the model's.
     """
     from safetensors.torch import load_file, save_file
 
@@ -58,7 +66,7 @@ def self_check(package: Path, model: Model, inputs: tuple[Port, ...]) -> Deviati
     with tempfile.TemporaryDirectory(prefix="equic-export-") as folder:
         given, got = Path(folder, "inputs.safetensors"), Path(folder, "outputs.safetensors")
         save_file(stored, given)
-        _run_worker(package, given, got)
+        _run_worker([*command, str(given), str(got)])
         results = load_file(got)
     reference = model if model.dtype is torch.float64 else recast(model, torch.float64, device)
     expected = _outputs(reference, batches, device)
@@ -75,7 +83,7 @@ def self_check(package: Path, model: Model, inputs: tuple[Port, ...]) -> Deviati
     for name, value in worst.items():
         if not value <= allowed[name]:  # NaN included
             raise ExportError(
-                f"the compiled file's `{name}` differs from the model's by {value:.1e} of its largest value "
+                f"the exported file's `{name}` differs from the model's by {value:.1e} of its largest value "
                 f"(allowed: {allowed[name]:.0e})",
                 help="this is a fault of the compiler on this machine: try another version of torch",
             )
@@ -110,7 +118,7 @@ def _differences(expected: Outputs, found: Outputs, scales: dict[str, float]) ->
             a, b = reference[name].double(), other[name].double()
             if a.shape != b.shape:
                 raise ExportError(
-                    f"the compiled file gives `{name}` of shape {tuple(b.shape)}, the model {tuple(a.shape)}"
+                    f"the exported file gives `{name}` of shape {tuple(b.shape)}, the model {tuple(a.shape)}"
                 )
             difference = float((a - b).abs().max()) / scale
             if math.isnan(difference) or difference > worst[name]:  # once NaN, always NaN
@@ -118,15 +126,13 @@ def _differences(expected: Outputs, found: Outputs, scales: dict[str, float]) ->
     return worst
 
 
-def _run_worker(package: Path, given: Path, got: Path) -> None:
-    worker = Path(__file__).with_name("worker.py")
-    command = [sys.executable, "-P", str(worker), str(package.resolve()), str(given), str(got)]
+def _run_worker(command: Sequence[str]) -> None:
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=_TIMEOUT_S, env={**os.environ, "PYTHONPATH": ""}
         )
     except subprocess.TimeoutExpired as problem:
-        raise ExportError(f"the compiled file did not finish its check within {_TIMEOUT_S} s") from problem
+        raise ExportError(f"the exported file did not finish its check within {_TIMEOUT_S} s") from problem
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-        raise ExportError(f"the compiled file does not run in a fresh process: {last}")
+        raise ExportError(f"the exported file does not run in a fresh process: {last}")

@@ -22,11 +22,16 @@ from .signature import SIZES, Port, input_ports, name_dtype, name_shape
 
 @dataclass(frozen=True, slots=True)
 class Traced:
-    """An exported program and its boundary."""
+    """An exported program, its boundary, and under which name it keeps each weight and statistic.
+
+    With `constants` (ours -> the program's) new weights can be put into a compiled package, which knows its own
+    names only.
+    """
 
     program: ExportedProgram
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
+    constants: dict[str, str]
 
 
 def recast(model: Model, dtype: torch.dtype, device: torch.device | str = "cpu") -> Model:
@@ -83,7 +88,14 @@ def trace(model: Model) -> Traced:
         Port(name, name_dtype(value.dtype), name_shape(value.shape, sizes))
         for name, value in zip(names, values, strict=True)
     )
-    return Traced(program, ports, outputs)
+    return Traced(program, ports, outputs, _names_of_weights(model, program))
+
+
+def _names_of_weights(model: Model, program: ExportedProgram) -> dict[str, str]:
+    """Tracing gives constants names of its own, but keeps the tensors: the same memory is the same weight."""
+    kept = {value.data_ptr(): name for name, value in {**program.state_dict, **program.constants}.items()}
+    state = model.state_dict(keep_vars=True)
+    return {name: kept[value.data_ptr()] for name, value in state.items() if value.data_ptr() in kept}
 
 
 def _sizes_of(model: Model) -> set[int]:

@@ -157,6 +157,23 @@ def test_metadata_says_what_the_file_is(model: Model, exported: Exported) -> Non
         assert facts["AOTI_CPU_ISA"] == "AVX2"
 
 
+def test_weights_of_another_model_can_be_put_into_the_package(exported: Exported, tmp_path: Path) -> None:
+    """The map in the metadata is from our names to those of the package; every weight and statistic is there."""
+    other = build_module(PLAN, seed=8, dtype=torch.float64)
+    other.set_statistics({"atomic_energies": [1.0, 2.0, 3.0], "scale": 0.3})
+    names = exported.metadata["constants"]
+    assert set(names) == set(other.state_dict())
+    copy = shutil.copy(exported.path, tmp_path / "swapped.pt2")
+    loader = torch._C._aoti.AOTIModelPackageLoader(str(copy), "model", False, 1, -1)
+    assert set(names.values()) <= set(loader.get_constant_fqns())
+    constants = {names[name]: value.detach().clone() for name, value in other.state_dict().items()}
+    loader.load_constants(constants, False, False, False)
+    inputs = sample_inputs(PLAN, [6, 3], seed=4)
+    found = loader.run([inputs[port.name] for port in exported.inputs])
+    for value, expected in zip(found, other(inputs).values(), strict=True):
+        torch.testing.assert_close(value, expected, rtol=1e-11, atol=1e-11)
+
+
 def test_probes_in_the_file_agree_with_it(exported: Exported) -> None:
     item = parity_item(exported, exported.metadata["probes"])
     assert item.status == "holds"
@@ -245,7 +262,7 @@ def test_a_package_with_other_numbers_never_takes_its_name(
     exported: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The compiled file of one model beside the weights of another: as if the compiler had erred."""
-    monkeypatch.setattr(package, "trace", lambda twin: Traced(None, exported.inputs, exported.outputs))
+    monkeypatch.setattr(package, "trace", lambda twin: Traced(None, exported.inputs, exported.outputs, {}))
     monkeypatch.setattr(
         package, "_compile", lambda traced, draft, *_, **__: shutil.copy(exported.path, draft)
     )
