@@ -128,8 +128,9 @@ def _answers(model: Any, data: Any) -> list[dict[str, Array]]:
 
 def _scale(model: Any, output: str, answers: Sequence[Mapping[str, Array]], data: Any) -> float:
     values = [np.atleast_1d(one[output]) for one in answers if output in one]
-    if model.plan.kind == "atoms" and output in ("energy", "node_energy"):
-        bound = np.array([float(one["energy"]) for one in answers]) - _isolated(model, data)
+    energy = model.plan.energy
+    if energy is not None and output in (energy, f"node_{energy}"):
+        bound = np.array([float(one[energy]) for one in answers]) - _isolated(model, data)
         size = float(bound.std()) or float(np.sqrt(np.mean(bound**2)))
     else:
         size = float(np.sqrt(np.mean(np.square(np.concatenate([value.ravel() for value in values])))))
@@ -142,11 +143,10 @@ def _isolated(model: Any, data: Any) -> Array:
 
     symbols = sorted({symbol for atoms in data for symbol in atoms.get_chemical_symbols()})
     alone = predict(model, [Atoms(symbol) for symbol in symbols], device="cpu")
-    energy = {symbol: float(one["energy"]) for symbol, one in zip(symbols, alone, strict=True)}
+    energy = {symbol: float(one[model.plan.energy]) for symbol, one in zip(symbols, alone, strict=True)}
     return np.array([sum(energy[symbol] for symbol in atoms.get_chemical_symbols()) for atoms in data])
 
 
 def _unit(plan: Any, output: str) -> str:
-    if output == "node_energy":
-        return str(plan.outputs["energy"].unit)
-    return str(plan.outputs[output].unit) if output in plan.outputs else "1"
+    named = plan.energy if output == f"node_{plan.energy}" else output
+    return str(plan.outputs[named].unit) if named in plan.outputs else "1"
