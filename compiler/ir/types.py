@@ -128,6 +128,7 @@ class Type:
     affine:   moves with translations (a position), instead of ignoring them
     frame:    the axes that its components are along, where they are not those of space
     smooth:   k of C^k in the positions (or the state); inf for analytic
+    fades:    k of C^k of a value on edges that goes on as 0 beyond the cutoff; -1 where it ends with a jump
     radius:   how far away something may be that still changes the value (Å); 0 for on-site, inf for global
     """
 
@@ -138,6 +139,7 @@ class Type:
     affine: bool = False
     frame: str | None = None
     smooth: float = math.inf
+    fades: float = -1.0
     radius: float = 0.0
 
     @property

@@ -12,6 +12,7 @@ from pydantic import Field
 from ..ir.ops import AnyOp
 from ..ir.ops.activations import Activation
 from ..ir.ops.base import IrrepsField, Size
+from ..ir.ops.radial import Basis, EnvelopeField
 from .schema_parts import Block
 
 Degree = Annotated[int, Field(ge=0, le=8)]
@@ -20,13 +21,23 @@ MOST_COPIES = 100
 
 
 class RadialFeatures(Block):
-    """Bessel functions of the edge length with a polynomial envelope of order `envelope`."""
+    """Functions of the edge length, and how they end at the cutoff."""
 
-    basis: Literal["bessel"] = Field(default="bessel", description="the family of functions")
+    basis: Basis = Field(default="bessel", description="the family of functions")
     count: Size = Field(default=8, description="how many functions")
-    envelope: Annotated[int, Field(ge=2, le=1000)] = Field(
-        default=5, description="order of the polynomial that ends them at the cutoff"
+    envelope: EnvelopeField | Literal["none"] = Field(
+        default=5, description="what ends them at the cutoff: a polynomial of this order, or another shape"
     )
+    trainable: bool = Field(default=False, description="whether frequencies, centres or widths are learned")
+    ends: Literal["functions", "weights"] = Field(
+        default="functions",
+        description="what the envelope multiplies: the functions, or the weights made of them",
+    )
+
+    @property
+    def shape(self) -> EnvelopeField | None:
+        """The envelope as an op wants it."""
+        return None if self.envelope == "none" else self.envelope
 
 
 class Features(Block):
@@ -44,6 +55,10 @@ class ActSpec(Block):
         default="pointwise", description="on every number, by gates, or on norms"
     )
     f: Activation = Field(default="silu", description="the function")
+    gate: Activation = Field(default="sigmoid", description="that of the gates")
+    odd: Literal["tanh"] | None = Field(
+        default=None, description="that of odd scalars (`0o`), which are gated without it"
+    )
 
 
 class PowerSpec(Block):
@@ -54,16 +69,52 @@ class PowerSpec(Block):
     )
 
 
+class RadialMlp(Block):
+    """Weights of a message by a dense network of the radial functions."""
+
+    kind: Literal["mlp"] = Field(description="a dense network of the radial functions")
+    widths: Widths = Field(default=(64,), description="hidden widths")
+    activation: Activation = Field(default="silu", description="its nonlinearity")
+    bias: bool = Field(default=False, description="whether its layers have a bias")
+
+
+class RadialLinear(Block):
+    """Weights of a message that are sums of the radial functions."""
+
+    kind: Literal["linear"] = Field(description="sums of the radial functions")
+    per: Literal["all", "pair"] = Field(
+        default="all", description="one set of coefficients, or one for each pair of species"
+    )
+
+
+RadialWeights = Widths | Annotated[RadialMlp | RadialLinear, Field(discriminator="kind")]
+
+
 class MessageSpec(Block):
-    """Messages: features of the source times harmonics, weighted by an MLP of the edge length."""
+    """Messages: features of the source times harmonics, weighted by functions of the edge length."""
 
     irreps: IrrepsField = Field(description="of a message")
-    radial: Widths = Field(default=(64, 64, 64), description="hidden widths of the MLP of the edge length")
-    activation: Activation = Field(default="silu", description="of that MLP")
-    reduce: Literal["average", "sum"] = Field(
-        default="average",
-        description="how messages are added up: divided by the average number of neighbours, or not",
+    unreachable: Literal["refuse", "drop"] = Field(
+        default="refuse", description="what of `irreps` no product reaches: a mistake, or left out"
     )
+    radial: RadialWeights = Field(
+        default=(64, 64, 64), description="the weights: hidden widths of a network, or another form"
+    )
+    activation: Activation = Field(default="silu", description="of a network given by its widths")
+    reduce: Literal["average", "root_average", "sum", "mean"] = Field(
+        default="average",
+        description="how messages are added up: divided by the average number of neighbours, by its root, "
+        "not at all, or by the number at hand",
+    )
+
+
+class DenseUpdate(Block):
+    """A dense network on the summed messages, which must be invariants."""
+
+    kind: Literal["mlp"] = Field(description="a dense network; the features must be invariants")
+    widths: Widths = Field(default=(64,), description="hidden widths")
+    activation: Activation = Field(default="silu", description="its nonlinearity")
+    bias: bool = Field(default=True, description="whether its layers have a bias")
 
 
 class MpBlock(Block):
@@ -78,7 +129,10 @@ class MpBlock(Block):
     power: PowerSpec | None = Field(
         default=None, description="many-body features: symmetric powers of the sum"
     )
-    skip: Literal["none", "linear", "species"] = Field(
+    update: Literal["linear"] | DenseUpdate = Field(
+        default="linear", description="from the sum to the new features"
+    )
+    skip: Literal["none", "identity", "linear", "species"] = Field(
         default="none", description="what of the old features is added"
     )
     act: ActSpec | None = Field(default=None, description="a nonlinearity at the end")
@@ -102,12 +156,13 @@ class LinearBlock(Block):
 
 
 class RepeatBlock(Block):
-    """The same block `times` times; `first` changes keys of the first copy."""
+    """The same block `times` times; `first` and `last` change keys of these copies."""
 
     kind: Literal["repeat"] = Field(description="the same block several times")
     times: Annotated[int, Field(ge=1, le=MOST_COPIES, strict=True)] = Field(description="how often")
     block: dict[str, object] = Field(description="the block")
     first: dict[str, object] = Field(default={}, description="keys of the first copy that differ")
+    last: dict[str, object] = Field(default={}, description="keys of the last copy that differ")
 
 
 Part = Literal["coordinates", "momenta"]
@@ -149,6 +204,7 @@ class Head(Block):
     """
 
     read: Literal["linear"] = Field(default="linear", description="how each layer is read")
+    layers: Literal["all", "last"] = Field(default="all", description="which layers are read")
     last: Widths = Field(default=(16,), description="hidden widths of the last layer's network")
     activation: Activation = Field(default="silu", description="of that network")
 

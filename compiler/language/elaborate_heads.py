@@ -86,6 +86,7 @@ def add_heads(
             _not_carried(name, irreps, layers, spec, where, report)
             continue
         head = heads.get(name) or heads.get("default") or Head()
+        readable = readable[-1:] if head.layers == "last" else readable
         read = [_read(graph, head, name, irreps, one, one is layers[-1], where) for one in readable]
         total = read[0]
         if len(read) > 1:

@@ -143,9 +143,12 @@ def _add_repeats(definitions: dict[str, Schema]) -> None:
         properties = {
             **repeat["properties"],
             "block": {**repeat["properties"]["block"], "anyOf": blocks},
-            "first": {**repeat["properties"]["first"], "anyOf": [_ref(name + _PARTIAL) for name in kinds]},
+            **{
+                key: {**repeat["properties"][key], "anyOf": [_ref(name + _PARTIAL) for name in kinds]}
+                for key in ("first", "last")
+            },
         }
-        for key in ("block", "first"):
+        for key in ("block", "first", "last"):
             properties[key].pop("additionalProperties", None)
         definitions[f"Repeat{model}"] = {**repeat, "properties": properties}
         listed = definitions[model]["properties"]["blocks"]

@@ -136,10 +136,11 @@ def _from_blocks(spec: Spec, source: Source, report: Report) -> ModelSource | No
             copies = _unroll(block)
             other = _validate(adapter, block["block"], (*path, "block"), source, report)
             blocks += [other] * len(copies)
-            if other is not None and block.get("first"):
-                # read from a text in which `first` holds all keys, so that mistakes show where they stand
-                overlaid, at = _with_first(source, path), (*path, "first")
-                blocks[-len(copies)] = _validate(adapter, copies[0], at, overlaid, report)
+            for which, at in (("first", -len(copies)), ("last", -1)):
+                if other is not None and block.get(which):
+                    # read from a text in which `first` holds all keys, so that mistakes show where they stand
+                    overlaid, place = _overlaid(source, path, which), (*path, which)
+                    blocks[at] = _validate(adapter, copies[at], place, overlaid, report)
             origins += [(*path, "block")] * len(copies)
         else:
             blocks.append(_validate(adapter, block, path, source, report))
@@ -204,14 +205,15 @@ def _check_heads(names: Iterable[str], spec: Spec, source: Source, report: Repor
 
 
 def _unroll(repeat: Mapping[str, Any]) -> list[dict[str, Any]]:
-    block = dict(repeat["block"])
-    first = {**block, **repeat.get("first", {})}
-    return [first] + [block] * (int(repeat["times"]) - 1)
+    blocks = [dict(repeat["block"]) for _ in range(int(repeat["times"]))]
+    blocks[0] |= repeat.get("first", {})
+    blocks[-1] |= repeat.get("last", {})
+    return blocks
 
 
-def _with_first(source: Source, path: Path) -> Source:
-    """The source with the keys of a repeat's `block` that its `first` leaves out put into the latter."""
-    block, first = source.root.at((*path, "block")), source.root.at((*path, "first"))
+def _overlaid(source: Source, path: Path, which: str) -> Source:
+    """The source with the keys of a repeat's `block` that its `first` or `last` leaves out put into the latter."""
+    block, first = source.root.at((*path, "block")), source.root.at((*path, which))
     if (
         block is None
         or first is None
@@ -219,7 +221,7 @@ def _with_first(source: Source, path: Path) -> Source:
     ):
         return source
     merged = replace(first, value={**block.value, **first.value})
-    return source.with_root(source.root.replaced((*path, "first"), merged))
+    return source.with_root(source.root.replaced((*path, which), merged))
 
 
 def _model_class(kind: str) -> type[AtomsModel | StateModel]:

@@ -35,7 +35,7 @@ def lower(
     `steps` computes the same (the graph itself, or optimised); claims, hash and citations are the graph's.
     """
     spec = ctx.spec
-    used = {node.op.reference for node in graph.nodes if node.op.reference not in ("", "definition")}
+    used = {node.op.cites() for node in graph.nodes} - {"", "definition"}
     return {
         "version": PLAN_VERSION,
         "name": spec.name,

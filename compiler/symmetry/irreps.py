@@ -1,7 +1,8 @@
 """Irreducible representations: parsing, printing, and the arithmetic that type inference needs.
 
 O(3) labels are `0e 1o 2e ...` (degree and parity), SO(2) labels are plain frequencies `0 1 2 ...`.
-`64x(0..2)` is shorthand for the natural parities `64x0e+64x1o+64x2e`.
+`64x(0..2)` is shorthand for the natural parities `64x0e+64x1o+64x2e` (and `64x(0..2)natural` the same in
+full), `64x(0..1)both` for `64x0e+64x0o+64x1o+64x1e`.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ MAX_TERMS = 64
 _SHOWN = 48  # characters of a text that a message quotes
 
 _TERM = re.compile(
-    r"^(?:(?P<mul>\d+)\s*x\s*)?(?:(?P<l>\d+)(?P<p>[eo]?)|\(\s*(?P<lo>\d+)\s*\.\.\s*(?P<hi>\d+)\s*\))$"
+    r"^(?:(?P<mul>\d+)\s*x\s*)?"
+    r"(?:(?P<l>\d+)(?P<p>[eo]?)|\(\s*(?P<lo>\d+)\s*\.\.\s*(?P<hi>\d+)\s*\)(?P<parities>natural|both)?)$"
 )
 
 
@@ -210,7 +212,8 @@ def _parse(text: str, group: GroupName) -> Irreps:
             degrees = range(int(match["lo"]), int(match["hi"]) + 1)
             if not degrees:
                 raise IrrepsError(f"`{term.strip()}` is empty", help="write the lower degree first: `(0..2)`")
-            blocks.extend(Block(mul, Irrep(l, (-1) ** l)) for l in degrees)
+            signs = (1, -1) if match["parities"] == "both" else (1,)
+            blocks.extend(Block(mul, Irrep(l, sign * (-1) ** l)) for l in degrees for sign in signs)
         elif not match["p"]:
             raise IrrepsError(
                 f"`{term.strip()}` has no parity",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from .act import act
-from .algebra import Add, Concat, Difference, Inner, Scale, Slice
+from .algebra import Add, Concat, Difference, Inner, Scale, Slice, Weigh
 from .base import Layer, Params
 from .bodies import Distances
 from .by_species import AllSpecies, Lookup
@@ -13,13 +13,14 @@ from .cross import Cross
 from .density import Density
 from .derivatives import Grad, Poisson
 from .frames import frame
-from .geometry import Length, Radial, Relative, SphericalHarmonics
+from .geometry import Length, Relative, SphericalHarmonics
 from .indexing import Gather, reduce
-from .inputs import Embed, Input, ShiftScale
+from .inputs import Embed, Input, PairKind, ShiftScale
 from .linear import Linear
 from .mlp import Mlp
 from .power import Power
 from .product import product
+from .radial import Envelope, Radial
 from .so2 import So2Linear
 from .tensor import Rescale, Tensor
 from .turn import turn
@@ -29,8 +30,10 @@ LAYERS: dict[str, Callable[[Params], Layer]] = {
     "relative": Relative,
     "length": Length,
     "radial": Radial,
+    "envelope": Envelope,
     "sph": SphericalHarmonics,
     "embed": Embed,
+    "pair_kind": PairKind,
     "linear": Linear,
     "mlp": Mlp,
     "gather": Gather,
@@ -54,6 +57,7 @@ LAYERS: dict[str, Callable[[Params], Layer]] = {
     "cross": Cross,
     "distances": Distances,
     "scale": Scale,
+    "weigh": Weigh,
     "poisson": Poisson,
     "all_species": AllSpecies,
     "lookup": Lookup,

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ArtifactError
-from ..irreps import Irreps
+from ..irreps import Block, Irreps
 from .activations import ACTIVATIONS, second_moment_factor
 from .base import Layer, Params
 from .geometry import safe_norm
@@ -31,12 +31,13 @@ class Pointwise(Layer):
 
 
 class Gate(Layer):
-    """Scalars pass an activation; every other irrep is scaled by the sigmoid of a scalar of its own.
+    """Scalars pass an activation; every other irrep is scaled by a function of a scalar of its own.
 
-        y = c_f f(scalars) (+) c sigmoid(g_u) x_(m,u)
+        y = c_f f(scalars) (+) c_g g(gates_u) x_(m,u),   g the sigmoid unless told
 
-    Both functions are scaled to unit second moment under N(0, 1). The input is scalars (+) gates (+) gated,
-    the output scalars (+) gated; scalars are the leading invariant blocks of the output.
+    The functions are scaled to unit second moment under N(0, 1). The input is scalars (+) gates (+) gated,
+    the output scalars (+) gated; scalars are the leading invariant blocks of the output. With an `odd`
+    function the blocks 0o pass through that, and need no gate.
 
     Shapes:    x [*, in.dim] -> y [*, out.dim]
     Units:     dimensionless
@@ -52,20 +53,30 @@ class Gate(Layer):
             leading += 1
         self.gated = out.blocks[leading:]
         self.scalars = sum(block.mul for block in out.blocks[:leading])
-        self.gates = sum(block.mul for block in self.gated)
+        self.odd = params.get("odd")
+        self.gates = sum(block.mul for block in self.gated if not self._passes(block))
         if source.dim != out.dim + self.gates:
             raise ArtifactError(
                 f"a gate to `{out}` needs {self.gates} gates: {out.dim + self.gates} numbers, not `{source}`"
             )
         self.f, self.factor = ACTIVATIONS[params["f"]], second_moment_factor(params["f"])
-        self.gate_factor = second_moment_factor("sigmoid")
+        gate = params.get("gate", "sigmoid")
+        self.gate, self.gate_factor = ACTIVATIONS[gate], second_moment_factor(gate)
+        self.odd_factor = second_moment_factor(self.odd) if self.odd else 1.0
+
+    def _passes(self, block: Block) -> bool:
+        """Whether a block of the output that is not invariant is an odd scalar with a function of its own."""
+        return bool(self.odd) and block.size == 1
 
     def forward(self, x: Tensor) -> Tensor:
         parts = [self.f(x[..., : self.scalars]) * self.factor] if self.scalars else []
-        gates = torch.sigmoid(x[..., self.scalars : self.scalars + self.gates]) * self.gate_factor
+        gates = self.gate(x[..., self.scalars : self.scalars + self.gates]) * self.gate_factor
         at = 0
         for block in self.gated:
             start = block.start + self.gates
+            if self.odd and self._passes(block):
+                parts.append(ACTIVATIONS[self.odd](x[..., start : start + block.dim]) * self.odd_factor)
+                continue
             features = x[..., start : start + block.dim].unflatten(-1, (block.size, block.mul))
             parts.append((features * gates[..., None, at : at + block.mul]).flatten(-2))
             at += block.mul

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import cache
 
@@ -20,6 +21,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "tanh": torch.tanh,
     "sigmoid": torch.sigmoid,
     "softplus": torch.nn.functional.softplus,
+    "shifted_softplus": lambda x: torch.nn.functional.softplus(x) - math.log(2.0),
     "gelu": torch.nn.functional.gelu,
     "relu": torch.relu,
     "abs": torch.abs,

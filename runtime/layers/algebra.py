@@ -117,3 +117,31 @@ class Inner(Layer):
             product[..., block.slice].unflatten(-1, (block.size, block.mul)).sum(-2) for block in self.irreps
         ]
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
+
+
+class Weigh(Layer):
+    """Every irrep times an invariant.
+
+        y_(m,u) = w_u x_(m,u),   one w for all, or one for each irrep
+
+    Shapes:    x [*, in.dim], w [*, 1] or [*, in.count] -> y [*, in.dim]
+    Units:     product of those of x and w
+    Claims:    equivariant under every group that leaves w alone
+    """
+
+    def __init__(self, params: Params) -> None:
+        super().__init__()
+        self.irreps = Irreps.parse(params["in"])
+        self.one = int(params["weights"]) == 1
+
+    def forward(self, x: Tensor, w: Tensor) -> Tensor:
+        if self.one or self.irreps.dim == self.irreps.count:
+            return x * w
+        blocks = list(self.irreps)
+        values = x.split([block.dim for block in blocks], dim=-1)
+        weights = w.split([block.mul for block in blocks], dim=-1)
+        parts = [
+            (value.unflatten(-1, (block.size, block.mul)) * weight.unsqueeze(-2)).flatten(-2)
+            for block, value, weight in zip(blocks, values, weights, strict=True)
+        ]
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)

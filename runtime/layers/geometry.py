@@ -1,14 +1,12 @@
-"""From positions to edge vectors, lengths, radial bases and spherical harmonics."""
+"""From positions to edge vectors, lengths and spherical harmonics."""
 
 from __future__ import annotations
 
-import math
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from ..errors import ArtifactError
 from ..tables.spherical import harmonic_polynomials, monomials
 from .base import Constant, Layer, Params
 
@@ -54,39 +52,6 @@ class Length(Layer):
 
     def forward(self, v: Tensor) -> Tensor:
         return safe_norm(v)
-
-
-class Radial(Layer):
-    """Bessel functions of the length under an envelope that ends them smoothly at the cutoff.
-
-        b_n = sqrt(2 / c) sin(n pi r / c) / r * f(r / c),   n = 1..count
-        f(x) = 1 - (p+1)(p+2)/2 x^p + p(p+2) x^(p+1) - p(p+1)/2 x^(p+2)  for x < 1, else 0
-
-    Shapes:    r [edge, 1] -> b [edge, count]
-    Units:     r in Å, b dimensionless by convention
-    Claims:    invariant; C^2 at the cutoff
-    Reference: gasteiger2020dimenet, equations 7 and 8
-    """
-
-    def __init__(self, params: Params) -> None:
-        super().__init__()
-        if params["basis"] != "bessel":
-            raise ArtifactError(f"radial basis `{params['basis']}` is not known", help="known: bessel")
-        self.cutoff = float(params["cutoff"])
-        self.p = int(params["envelope"]["polynomial"])
-        count = int(params["count"])
-        self.frequencies = Constant(torch.arange(1, count + 1, dtype=torch.float64) * math.pi / self.cutoff)
-
-    def forward(self, r: Tensor) -> Tensor:
-        p, frequencies = self.p, self.frequencies.value
-        x = r / self.cutoff
-        power = x**p
-        polynomial = 1.0 - power * ((p + 1) * (p + 2) / 2 - p * (p + 2) * x + (p * (p + 1) / 2) * x * x)
-        envelope = polynomial * (x < 1.0) * math.sqrt(2.0 / self.cutoff)
-        # at r = 0 the quotient is replaced by its limit, so that no gradient divides by 0
-        zero = (r == 0.0).to(r.dtype)
-        waves = torch.sin(r * frequencies) / (r + zero) + zero * frequencies
-        return waves * envelope
 
 
 class SphericalHarmonics(Layer):

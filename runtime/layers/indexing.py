@@ -33,9 +33,12 @@ class Gather(Layer):
 
 
 class SumEdges(Layer):
-    """Sum over the edges that point at each node, as it is or divided by the average number of them.
+    """Sum over the edges that point at each node, as it is or divided by a number of neighbours.
 
-        y_i = sum_(e -> i) x_e / N,   N = 1 or the mean number of neighbours in the training data
+        y_i = sum_(e -> i) x_e / N
+
+    N: 1 (`sum`), the mean number of neighbours in the training data (`average`), its square root
+    (`root_average`), or the number of edges that point at i, at least 1 (`mean`).
 
     Shapes:    x [edge, dim], edges [2, edge] -> y [node, dim]
     Units:     those of x
@@ -45,13 +48,22 @@ class SumEdges(Layer):
     fields: ClassVar = ("edges", "species")
     statistics: ClassVar = ("average_neighbors",)
 
-    def __init__(self, average: bool) -> None:
+    def __init__(self, norm: str) -> None:
         super().__init__()
-        self.average = average
+        self.norm = norm
 
     def forward(self, x: Tensor, edges: Tensor, species: Tensor, average_neighbors: Tensor) -> Tensor:
         y = x.new_zeros((species.shape[0], *x.shape[1:])).index_add(0, edges[1], x)
-        return y * average_neighbors.reciprocal().to(y.dtype) if self.average else y
+        match self.norm:
+            case "average":
+                return y * average_neighbors.reciprocal().to(y.dtype)
+            case "root_average":
+                return y * average_neighbors.rsqrt().to(y.dtype)
+            case "mean":
+                ones = torch.ones_like(edges[1], dtype=y.dtype)
+                degree = y.new_zeros(species.shape[0]).index_add(0, edges[1], ones).clamp(min=1.0)
+                return y / degree.unflatten(0, (-1, *[1] * (y.dim() - 1)))
+        return y
 
 
 class SumSystem(Layer):
@@ -82,8 +94,8 @@ class SumSystem(Layer):
 def reduce(params: Params) -> Layer:
     """The `reduce` step: edges to nodes (sum or average), nodes to systems (sum or mean), pairs to states."""
     match params["from"], params["to"], params["norm"]:
-        case "edge", "node", "sum" | "average" as norm:
-            return SumEdges(average=norm == "average")
+        case "edge", "node", "sum" | "average" | "root_average" | "mean" as norm:
+            return SumEdges(norm)
         case "node", "system", "sum" | "mean" as norm:
             return SumSystem(mean=norm == "mean")
         case "pair", "state", "sum":

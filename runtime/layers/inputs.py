@@ -49,6 +49,25 @@ class Embed(Layer):
         return self.weight.index_select(0, species)
 
 
+class PairKind(Layer):
+    """The number of the ordered pair of species at the ends of each edge.
+
+        y_e = n z_source + z_target,   n species
+
+    Shapes:    species [node], edges [2, edge] -> y [edge] int64
+    Claims:    invariant under every group
+    """
+
+    fields: ClassVar = ("edges",)
+
+    def __init__(self, params: Params) -> None:
+        super().__init__()
+        self.species = int(params["species"])
+
+    def forward(self, species: Tensor, edges: Tensor) -> Tensor:
+        return species.index_select(0, edges[0]) * self.species + species.index_select(0, edges[1])
+
+
 class ShiftScale(Layer):
     """Per-atom energies: the network's number in units of the data, on top of the isolated atom's energy.
 

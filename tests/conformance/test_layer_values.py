@@ -258,6 +258,38 @@ def test_weights_of_a_power_shrink_with_the_number_of_paths():
 # ------------------------------------------------------------------------------------ formulas written out
 
 
+def test_sums_over_edges_in_each_norm():
+    edges, species = torch.tensor([[0, 1, 2, 3, 1], [1, 1, 0, 2, 2]]), torch.zeros(5, dtype=torch.int64)
+    x, average = draw(5, 7), torch.tensor(3.7)
+    total = torch.zeros(5, 7)
+    for e in range(5):
+        total[edges[1, e]] += x[e]
+    degree = torch.tensor([1.0, 2.0, 2.0, 1.0, 1.0])[:, None]  # a node without edges counts as one
+    expected = {"sum": 1.0, "average": 3.7, "root_average": 3.7**0.5, "mean": degree}
+    for norm, by in expected.items():
+        found = build("reduce", {"from": "edge", "to": "node", "norm": norm})(x, edges, species, average)
+        torch.testing.assert_close(found, total / by, atol=1e-14, rtol=0)
+
+
+def test_a_gate_with_odd_scalars_is_that_of_e3nn():
+    silu, tanh = torch.nn.functional.silu, torch.tanh
+    theirs = enn.Gate("3x0e+2x0o", [silu, tanh], "7x0e", [silu], "4x1o+3x2e")
+    source, out = "3x0e+7x0e+2x0o+4x1o+3x2e", "3x0e+2x0o+4x1o+3x2e"
+    ours = build(
+        "act", {"form": "gate", "f": "silu", "gate": "silu", "odd": "tanh", "in": source, "out": out}
+    )
+    x = draw(6, Irreps.parse(source).dim)
+    # e3nn finds its constants by a million samples
+    constants = normalize2mom(silu).cst, normalize2mom(tanh).cst
+    exact = second_moment_factor("silu"), second_moment_factor("tanh")
+    x_e3nn = to_e3nn(x, source)  # but e3nn sorts 2x0o to the front
+    expected = theirs(torch.cat((x_e3nn[:, 10:12], x_e3nn[:, :10], x_e3nn[:, 12:]), dim=1))
+    expected[:, :3] *= exact[0] / constants[0]
+    expected[:, 3:5] *= exact[1] / constants[1]
+    expected[:, 5:] *= exact[0] / constants[0]
+    torch.testing.assert_close(to_e3nn(ours(x), out), expected, atol=1e-12, rtol=0)
+
+
 def test_radial_basis_is_its_formula_and_ends_smoothly():
     params = {"basis": "bessel", "count": 8, "cutoff": 5.0, "envelope": {"polynomial": 5}}
     module = build("radial", params)

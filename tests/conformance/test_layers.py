@@ -96,6 +96,18 @@ EXAMPLES = {
         [(6, MIXED), EDGES, SPECIES, torch.tensor(2.5)],
         MIXED,
     ),
+    "reduce to nodes, by the root": (
+        "reduce",
+        {"from": "edge", "to": "node", "norm": "root_average"},
+        [(6, MIXED), EDGES, SPECIES, torch.tensor(2.5)],
+        MIXED,
+    ),
+    "reduce to nodes, by the number at hand": (
+        "reduce",
+        {"from": "edge", "to": "node", "norm": "mean"},
+        [(6, MIXED), EDGES, SPECIES, torch.tensor(2.5)],
+        MIXED,
+    ),
     "reduce to systems": (
         "reduce",
         {"from": "node", "to": "system", "norm": "sum"},
@@ -132,6 +144,19 @@ EXAMPLES = {
         [(5, "3x0e+5x0e+3x1o+2x2e")],
         "3x0e+3x1o+2x2e",
     ),
+    "act, gate with odd scalars": (
+        "act",
+        {
+            "form": "gate",
+            "f": "silu",
+            "gate": "silu",
+            "odd": "tanh",
+            "in": "3x0e+3x0e+2x0o+3x1o",
+            "out": "3x0e+2x0o+3x1o",
+        },
+        [(5, "3x0e+3x0e+2x0o+3x1o")],
+        "3x0e+2x0o+3x1o",
+    ),
     "act, norm": ("act", {"form": "norm", "f": "silu", "in": MIXED, "out": MIXED}, [(5, MIXED)], MIXED),
     "lookup": ("lookup", {}, [(3, MIXED), SPECIES], MIXED),
     "density": (
@@ -142,6 +167,8 @@ EXAMPLES = {
     ),
     "add": ("add", {}, [(5, MIXED), (5, MIXED), (5, MIXED)], MIXED),
     "difference": ("difference", {}, [(5, MIXED), (5, MIXED)], MIXED),
+    "weigh": ("weigh", {"in": MIXED, "weights": 13}, [(5, MIXED), (5, "13")], MIXED),
+    "weigh, one for all": ("weigh", {"in": MIXED, "weights": 1}, [(5, MIXED), (5, "1")], MIXED),
     "scale": ("scale", {"by": 0.3}, [(5, MIXED)], MIXED),
     "concat": ("concat", {}, [(5, "2x1o"), (5, "1x2e+3x0e")], "2x1o+1x2e+3x0e"),
     "slice": ("slice", {"start": 4, "stop": 13}, [(5, MIXED)], "3x1o"),
@@ -157,7 +184,7 @@ EXAMPLES = {
 }
 
 # layers of invariant numbers, whose claim is only that their inputs are
-INVARIANT = {"input", "radial", "embed", "mlp", "shift_scale", "all_species"}
+INVARIANT = {"input", "radial", "envelope", "embed", "pair_kind", "mlp", "shift_scale", "all_species"}
 MATRICES = {"tensor"}  # its claim is in test_tensor.py
 
 
@@ -253,8 +280,8 @@ def test_an_mlp_of_a_vector_is_caught():
     [
         (
             "radial",
-            {"basis": "gaussian", "count": 8, "cutoff": 5.0, "envelope": {"polynomial": 5}},
-            "gaussian",
+            {"basis": "wavelet", "count": 8, "cutoff": 5.0, "envelope": {"polynomial": 5}},
+            "wavelet",
         ),
         ("product", {**PRODUCT, "mode": "vvv", "paths": PATHS}, "mode `vvv`"),
         (

@@ -23,23 +23,27 @@ from .mlp import Mlp
 from .poisson import Poisson
 from .power import Power
 from .product import Product
+from .radial import Envelope, Radial
 from .reduce import Reduce
 from .rescale import Rescale
 from .scale import Scale
 from .shift_scale import ShiftScale
 from .slice import Slice
 from .so2 import So2
-from .source import Embed, Input, Length, Radial, Relative, Sph
+from .source import Embed, Input, Length, PairKind, Relative, Sph
 from .tensor import Tensor
 from .to_frame import ToFrame
+from .weigh import Weigh
 
 OPS: tuple[type[Op], ...] = (
     Input,
     Relative,
     Length,
     Radial,
+    Envelope,
     Sph,
     Embed,
+    PairKind,
     Linear,
     Mlp,
     Act,
@@ -59,6 +63,7 @@ OPS: tuple[type[Op], ...] = (
     Cross,
     Distances,
     Scale,
+    Weigh,
     ShiftScale,
     Rescale,
     Tensor,
@@ -74,8 +79,10 @@ AnyOp = Annotated[
     | Relative
     | Length
     | Radial
+    | Envelope
     | Sph
     | Embed
+    | PairKind
     | Linear
     | Mlp
     | Act
@@ -95,6 +102,7 @@ AnyOp = Annotated[
     | Cross
     | Distances
     | Scale
+    | Weigh
     | ShiftScale
     | Rescale
     | Tensor

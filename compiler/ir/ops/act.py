@@ -9,7 +9,7 @@ from ...language.codes import Code
 from ...language.wording import count_of
 from ...symmetry.irreps import Block, Irrep, Irreps
 from ..types import Type
-from .activations import ODD, SMOOTHNESS, Activation
+from .activations import ODD, SMOOTHNESS, Activation, faded
 from .base import IrrepsField, Op, Ref, Scope, Site, expect_irreps, result_like
 
 
@@ -17,7 +17,8 @@ class Act(Op):
     """A nonlinearity on features.
 
     - pointwise: f on every number. Exact on invariants; breaks SO(3) on l > 0; on 0o exact only for odd f.
-    - gate: f on the scalars, and sigmoid(g_u) x_u for each other irrep, g the last scalars. Exact.
+    - gate: f on the scalars, and gate(g_u) x_u for each other irrep, g the last scalars. Exact. With `odd`,
+      that function takes the scalars 0o, which are gated without it.
     - norm: x f(|x|) per irrep. Exact.
     """
 
@@ -25,6 +26,8 @@ class Act(Op):
     of: Ref
     form: Literal["pointwise", "gate", "norm"] = "pointwise"
     f: Activation = "silu"
+    gate: Activation = "sigmoid"
+    odd: Literal["tanh"] | None = None
     out: IrrepsField | None = None
 
     reference: ClassVar[str] = "weiler2018steerable"
@@ -36,9 +39,9 @@ class Act(Op):
         smooth = min(x.smooth, SMOOTHNESS.get(self.f, x.smooth))
         if self.form == "gate":
             return self._gate(x, site, smooth)
-        result = result_like(types, smooth=smooth)
         if self.form == "norm":
-            return result
+            return result_like(types, smooth=smooth, fades=x.fades)
+        result = result_like(types, smooth=smooth, fades=faded(x, self.f))
         holds = dict(result.holds)
         moving = [block for block in x.irreps if not block.irrep.is_scalar]
         if moving:
@@ -54,7 +57,8 @@ class Act(Op):
         return result.with_(holds=holds)
 
     def _gate(self, x: Type, site: Site, smooth: float) -> Type | None:
-        gated = Irreps(tuple(block for block in x.irreps if not block.irrep.is_invariant))
+        rest = Irreps(tuple(block for block in x.irreps if not block.irrep.is_invariant))
+        gated = gated_part(rest, self.odd)
         scalars = x.irreps.mul_of(Irrep(0, 1))
         if scalars < gated.count:
             site.error(
@@ -66,7 +70,15 @@ class Act(Op):
             return None
         kept = scalars - gated.count
         first = (Block(kept, Irrep(0, 1)),) if kept else ()
-        return result_like((x,), rep=Irreps(first + gated.blocks), smooth=smooth)
+        smooth = min(smooth, SMOOTHNESS.get(self.gate, smooth))
+        return result_like((x,), rep=Irreps(first + rest.blocks), smooth=smooth, fades=faded(x, self.f))
 
     def lower(self, types: Sequence[Type], result: Type, scope: Scope) -> dict[str, Any]:
-        return {"form": self.form, "f": self.f, "in": str(types[0].rep), "out": str(result.rep)}
+        params = {"form": self.form, "f": self.f, "in": str(types[0].rep), "out": str(result.rep)}
+        return {**params, "gate": self.gate, "odd": self.odd} if self.form == "gate" else params
+
+
+def gated_part(irreps: Irreps, odd: str | None) -> Irreps:
+    """What a gate scales: all but 0e, and but 0o where `odd` is a function of those."""
+    kept = (block for block in irreps if not block.irrep.is_invariant and not (odd and block.irrep.is_scalar))
+    return Irreps(tuple(kept))

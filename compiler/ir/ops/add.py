@@ -38,7 +38,7 @@ class Add(Op):
                     help="add values of one unit; a `radial` or an `mlp` gives plain numbers",
                 )
                 return None
-        result = result_like(types)
+        result = result_like(types, fades=min(one.fades for one in types))
         if sum(one.affine for one in types) > 1:
             reason = "the sum of two positions moves twice as far as the system"
             result = result.with_(holds=site.broken(result.holds, ("translation",), reason))

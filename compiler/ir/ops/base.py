@@ -169,6 +169,10 @@ class Op(BaseModel):
         """
         raise NotImplementedError(f"{type(self).__name__} has no type rule")
 
+    def cites(self) -> str:
+        """The citation key of this op as it is filled in; `reference` unless its fields choose among papers."""
+        return self.reference
+
     def lower(self, types: Sequence[Type], result: Type, scope: Scope) -> dict[str, Any]:
         """The parameters of the plan step: plain JSON."""
         return {}
@@ -195,11 +199,15 @@ def expect_irreps(value: Type, site: Site, what: str) -> bool:
 
 
 def result_like(types: Sequence[Type], **changes: Any) -> Type:
-    """The first input's type with the verdicts, smoothness and radius of all inputs joined."""
+    """The first input's type with the verdicts, smoothness and radius of all inputs joined.
+
+    `fades` is not: an op that sends 0 to 0 says so itself.
+    """
     base = types[0]
     joined = {
         "holds": join_holds(tuple(types)),
         "smooth": min(one.smooth for one in types),
         "radius": max(one.radius for one in types),
+        "fades": -1.0,
     }
     return base.with_(**{**joined, **changes})

@@ -30,4 +30,5 @@ class Concat(Op):
             rep: Irreps | Plain = sum((r for r in reps[1:]), start=reps[0])  # type: ignore[type-var,assignment]
         else:
             rep = Plain(sum(one.dim for one in types))
-        return result_like(types, rep=rep, affine=any(one.affine for one in types))
+        fades = min(one.fades for one in types)
+        return result_like(types, rep=rep, affine=any(one.affine for one in types), fades=fades)

@@ -45,7 +45,7 @@ class Cross(Op):
         if not site.expect_one_set(types, "`cross`"):
             return None
         rep = Irreps((Block(x.mul, Irrep(1, x.irrep.p * y.irrep.p)),))
-        result = result_like(types, rep=rep, unit=a.unit * b.unit, affine=False)
+        result = result_like(types, rep=rep, unit=a.unit * b.unit, affine=False, fades=max(a.fades, b.fades))
         if a.affine or b.affine:
             reason = "the cross product of positions depends on the origin"
             result = result.with_(holds=site.broken(result.holds, ("translation",), reason))

@@ -68,6 +68,7 @@ class Density(Op):
             return None
         rep = Irreps(tuple(path.out for path in paths))
         result = result_like((harmonics, table, weights), rep=rep, index=species.index, unit=table.unit)
+        result = result.with_(smooth=min(result.smooth, max(harmonics.fades, weights.fades)))
         parities = [
             table.irreps.blocks[p.left].irrep.p * harmonics.irreps.blocks[p.right].irrep.p for p in paths
         ]

@@ -29,7 +29,7 @@ class Difference(Op):
             return None
         if not site.expect_one_set(types, "`difference`"):
             return None
-        result = result_like(types, affine=a.affine != b.affine)
+        result = result_like(types, affine=a.affine != b.affine, fades=min(a.fades, b.fades))
         if b.affine and not a.affine:
             reason = "minus a position moves against the system"
             result = result.with_(holds=site.broken(result.holds, ("translation",), reason))

@@ -50,7 +50,7 @@ class FromFrame(Op):
                     help="leave `irreps` out, and change them with `so2` or `linear` before",
                 )
                 return None
-            return result_like(types, unit=x.unit, frame=None)
+            return result_like(types, unit=x.unit, fades=x.fades, frame=None)
         if out.dim != x.dim or self.irreps is None:
             site.error(
                 Code.REP_MISMATCH,
@@ -59,7 +59,7 @@ class FromFrame(Op):
                 help="write `irreps:` with as many components as there are numbers",
             )
             return None
-        result = result_like(types, rep=out, unit=x.unit)
+        result = result_like(types, rep=out, unit=x.unit, fades=x.fades)
         holds = dict(result.holds)
         reason = f"it reads `{x.irreps.short}`, which is not invariant, as components along axes"
         if not x.irreps.all_scalar:

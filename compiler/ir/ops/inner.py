@@ -30,13 +30,14 @@ class Inner(Op):
             return None
         if not site.expect_one_set(types, "`inner`"):
             return None
+        fades = max(a.fades, b.fades)
         if isinstance(a.rep, Plain):
-            result = result_like(types, rep=Plain(1), unit=a.unit * b.unit, affine=False)
+            result = result_like(types, rep=Plain(1), unit=a.unit * b.unit, affine=False, fades=fades)
         else:
             group = a.irreps.group
             scalar = Irrep(0, 0 if group == "SO(2)" else 1)
             rep = Irreps((Block(a.irreps.count, scalar),), group)
-            result = result_like(types, rep=rep, unit=a.unit * b.unit, affine=False)
+            result = result_like(types, rep=rep, unit=a.unit * b.unit, affine=False, fades=fades)
         if a.affine or b.affine:
             reason = "the inner product of positions depends on the origin"
             result = result.with_(holds=site.broken(result.holds, ("translation",), reason))

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 from ...symmetry.irreps import Block, Irrep, Irreps
 from ...symmetry.units import Unit
 from ..types import Index, Plain, Type
-from .activations import SMOOTHNESS, Activation
+from .activations import SMOOTHNESS, Activation, faded
 from .base import Op, Ref, Scope, Site, Size, Work, result_like
 
 
@@ -43,6 +43,7 @@ class Mlp(Op):
             unit=Unit.parse("1"),
             affine=False,
             smooth=min(x.smooth, SMOOTHNESS.get(self.activation, x.smooth)),
+            fades=-1.0 if self.bias else faded(x, self.activation) if self.widths else x.fades,
         )
         holds = dict(result.holds)
         if isinstance(x.rep, Irreps):

@@ -79,7 +79,8 @@ class Product(Op):
             return None
         rep = self.irreps if self.mode in SUMMING else Irreps(tuple(path.out for path in paths))
         affine = any(one.affine for one in types)
-        result = result_like(types, rep=rep, unit=_product_unit(types), affine=affine)
+        fades = max(one.fades for one in types)
+        result = result_like(types, rep=rep, unit=_product_unit(types), affine=affine, fades=fades)
         if any(path.scale != 1 or not _allowed(left.irreps, right.irreps, path) for path in paths):
             reason = "paths that parity forbids enter it"
             result = result.with_(holds=site.broken(result.holds, ("inversion",), reason))

@@ -10,19 +10,22 @@ from ...language.codes import Code
 from ..types import Index, Type
 from .base import Op, Ref, Scope, Site, Work, result_like
 
+NORMS = ("sum", "average", "root_average", "mean")
+
 
 class Reduce(Op):
     """Sum over the edges into a node, over the nodes of a system, or over the pairs of bodies of a state.
 
-    `average` divides by the mean number of neighbours in the training data (a constant, so sums stay
-    extensive), `mean` by the number of nodes of the system (so the result is intensive, and every node has a
-    say in it). Type: edge R -> node R, node R -> system R, pair R -> state R. Verdict: exact.
+    `average` divides by the mean number of neighbours in the training data, `root_average` by its square root
+    (constants, so sums stay extensive); `mean` by the number of neighbours at hand, or of nodes of the system
+    (so the result is intensive, and every node has a say in it). Type: edge R -> node R, node R -> system R,
+    pair R -> state R. Verdict: exact. Smooth: as edges fade at the cutoff; their `mean` jumps with their number.
     """
 
     kind: Literal["reduce"] = "reduce"
     of: Ref
     to: Literal["node", "system", "state"]
-    norm: Literal["sum", "average", "mean"] = "sum"
+    norm: Literal["sum", "average", "root_average", "mean"] = "sum"
 
     reference: ClassVar[str] = "gilmer2017neural"
 
@@ -36,13 +39,16 @@ class Reduce(Op):
                 help=f"sum values on {wanted}s, or write another `to`",
             )
             return None
-        if self.norm != "sum" and (self.norm == "mean") is not (self.to == "system"):
+        if self.norm not in {"node": NORMS, "system": ("sum", "mean"), "state": ("sum",)}[self.to]:
             site.error(
                 Code.INDEX_MISMATCH,
                 f"`norm: {self.norm}` does not fit `to: {self.to}`",
                 help="divide sums over edges by `average`, sums over the nodes of a system by `mean`",
             )
             return None
+        if self.to == "node":
+            ends = -1.0 if self.norm == "mean" else x.fades
+            return result_like(types, index=Index.NODE, smooth=min(x.smooth, ends))
         radius = math.inf if self.norm == "mean" else x.radius
         return result_like(types, index=Index(self.to), radius=radius)
 

@@ -21,7 +21,7 @@ class Scale(Op):
     reference: ClassVar[str] = "definition"
 
     def infer(self, types: Sequence[Type], site: Site) -> Type:
-        result = result_like(types)
+        result = result_like(types, fades=types[0].fades)
         if types[0].affine and self.by != 1:
             reason = f"{self.by:g} times a position moves {self.by:g} times as far as the system"
             result = result.with_(holds=site.broken(result.holds, ("translation",), reason))

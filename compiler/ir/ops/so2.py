@@ -66,7 +66,7 @@ class So2(Op):
                 help="ask for fewer channels, or a smaller `mmax`",
             )
             return None
-        result = result_like(types, rep=self.out, unit=x.unit)
+        result = result_like(types, rep=self.out, unit=x.unit, fades=x.fades)
         holds = dict(result.holds)
         if self.weights is not None:
             weights = types[1]

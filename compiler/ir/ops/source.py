@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Annotated, Any, ClassVar, Literal
-
-from pydantic import Field
+from typing import Any, ClassVar, Literal
 
 from ...language.codes import Code
 from ...symmetry.irreps import Block, Irrep, Irreps
@@ -17,9 +15,6 @@ from .base import Degree, Op, Ref, Scope, Site, Size, result_like
 ANGSTROM = Unit.parse("Å")
 VECTOR = Irreps((Block(1, Irrep(1, -1)),))
 SCALAR = Irreps((Block(1, Irrep(0, 1)),))
-
-
-SMOOTH_AT_CUTOFF = 3
 
 
 class Input(Op):
@@ -87,37 +82,6 @@ class Length(Op):
         return result_like(types, rep=SCALAR)
 
 
-class Radial(Op):
-    """Bessel functions of the edge length times a polynomial envelope, zero beyond the cutoff.
-
-        e_n(r) = sqrt(2/rc) sin(n pi r/rc)/r * f_p(r/rc),  n = 1..count
-
-    Type: edge 0e [Å] -> edge count x 0e. Verdict: exact. Smooth: C3 at the cutoff, whatever p: the envelope
-    and its first two derivatives vanish there, and so does the sine.
-    """
-
-    kind: Literal["radial"] = "radial"
-    of: Ref
-    count: Size
-    envelope: Annotated[int, Field(ge=2, le=1000, strict=True)]
-
-    reference: ClassVar[str] = "gasteiger2020dimenet"
-
-    def infer(self, types: Sequence[Type], site: Site) -> Type | None:
-        (r,) = types
-        if r.rep != SCALAR or r.unit.dimension != ANGSTROM.dimension:
-            site.error(
-                Code.UNIT_MISMATCH, f"`radial` needs lengths in Å, but gets {r}", help="read a `length` op"
-            )
-            return None
-        rep = Irreps((Block(self.count, Irrep(0, 1)),))
-        return result_like(types, rep=rep, unit=Unit.parse("1"), smooth=min(r.smooth, SMOOTH_AT_CUTOFF))
-
-    def lower(self, types: Sequence[Type], result: Type, scope: Scope) -> dict[str, Any]:
-        envelope = {"polynomial": self.envelope}
-        return {"basis": "bessel", "count": self.count, "cutoff": scope.cutoff, "envelope": envelope}
-
-
 class Sph(Op):
     """Real spherical harmonics of the edge direction, component normalised, degrees 0..lmax.
 
@@ -166,7 +130,37 @@ class Embed(Op):
         return result_like(types, rep=Irreps((Block(self.out, Irrep(0, 1)),)), smooth=math.inf)
 
     def lower(self, types: Sequence[Type], result: Type, scope: Scope) -> dict[str, Any]:
-        return {"count": len(scope.species), "out": self.out}
+        return {"count": _count(types[0]), "out": self.out}
 
     def parameters(self, types: Sequence[Type], result: Type, scope: Scope) -> int:
-        return len(scope.species) * self.out
+        return _count(types[0]) * self.out
+
+
+def _count(categories: Type) -> int:
+    assert isinstance(categories.rep, Categories)
+    return len(categories.rep.names)
+
+
+class PairKind(Op):
+    """The ordered pair of species at the ends of an edge: (source, target), one of n^2.
+
+    Type: node categories -> edge categories. Verdict: exact.
+    """
+
+    kind: Literal["pair_kind"] = "pair_kind"
+    of: Ref
+
+    reference: ClassVar[str] = "definition"
+
+    def infer(self, types: Sequence[Type], site: Site) -> Type | None:
+        (z,) = types
+        if not isinstance(z.rep, Categories) or z.index is not Index.NODE:
+            site.error(
+                Code.REP_MISMATCH, f"`pair_kind` needs species, but gets {z}", help="write `of: species`"
+            )
+            return None
+        names = tuple(f"{a}-{b}" for a in z.rep.names for b in z.rep.names)
+        return result_like(types, index=Index.EDGE, rep=Categories(names), radius=site.scope.cutoff)
+
+    def lower(self, types: Sequence[Type], result: Type, scope: Scope) -> dict[str, Any]:
+        return {"species": len(scope.species)}

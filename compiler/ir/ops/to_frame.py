@@ -36,8 +36,8 @@ class ToFrame(Op):
         assert isinstance(axes.rep, Axes)
         unit = x.unit
         if axes.rep.free:
-            return result_like(types, unit=unit, frame=self.of[1])
-        result = result_like(types, rep=Irreps((Block(x.dim, Irrep(0, 1)),)), unit=unit)
+            return result_like(types, unit=unit, fades=types[0].fades, frame=self.of[1])
+        result = result_like(types, rep=Irreps((Block(x.dim, Irrep(0, 1)),)), unit=unit, fades=types[0].fades)
         if not axes.rep.mirrored:
             result = result.with_(holds=site.broken(result.holds, ("inversion",), LEFT))
         return result

@@ -1,0 +1,90 @@
+"""Every preset for atoms: its levels are one graph, it keeps what it claims, and it learns."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+from ase.io import read, write
+from equic.compiler.ir.text import render_graph
+from equic.compiler.language.diagnostics import Report
+from equic.compiler.language.presets import fill_preset, load_preset, preset_names
+from equic.compiler.language.source import source_from_text
+from equic.runtime.certify import certify
+from equic.runtime.plan import Plan
+from equic.runtime.training import train
+
+# parameters small enough for seconds; `symmetry` where the architecture does not keep all of O(3)
+SMALL = {
+    "mace": {"channels": 4, "lmax": 2, "correlation": 2, "layers": 2, "radial": [8], "readout": [4]},
+    "nequip": {"channels": 4, "lmax": 2, "parity": "both", "layers": 3, "radial": [8]},
+}
+SYMMETRY: dict[str, dict[str, str]] = {}
+SETTINGS: dict[str, dict[str, float]] = {}
+LEARNED = 0.75  # of the forces' own size is left after a few epochs
+FOR_ATOMS = [name for name in preset_names() if load_preset(name).kind == "atoms"]
+
+
+def section(name):
+    return {"architecture": name, **SMALL[name]}
+
+
+def test_every_preset_is_tested_here():
+    assert set(SMALL) == set(FOR_ATOMS)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_the_three_levels_are_one_graph(name, presets):
+    first = presets.compiled(presets.spec_of(section(name), symmetry=SYMMETRY.get(name)))
+    report = Report()
+    source = source_from_text("{}", report=report)
+    filled = fill_preset(load_preset(name), SMALL[name], frozenset({"joint"}), source, report)
+    second = presets.compiled(presets.spec_of(filled, symmetry=SYMMETRY.get(name)))
+    assert second.plan["graph_hash"] == first.plan["graph_hash"]
+    whole = json.loads(presets.spec_of(None, symmetry=SYMMETRY.get(name)))
+    del whole["model"]
+    text = "\n".join(f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in whole.items())
+    third = presets.compiled(f"{text}\n{render_graph(first.graph)}")
+    assert third.plan["graph_hash"] == first.plan["graph_hash"]
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_preset_keeps_what_it_claims(name, presets, monkeypatch):
+    # 600 steps of molecular dynamics cost ten times the rest, and follow from the forces, which are measured
+    monkeypatch.setattr("equic.runtime.certify.measure.dynamics_items", lambda *_: [])
+    model = presets.built(section(name), symmetry=SYMMETRY.get(name))
+    certificate = certify(model, dtypes=["float64"], group_elements=3)
+    assert certificate.ok, certificate.failures
+    exact = {claim.factor for claim in model.plan.claims if claim.verdict == "exact"}
+    for item in certificate.items:
+        if item.name in exact:
+            assert item.status == "holds"
+            assert item.value < 1e-10, item
+
+
+@pytest.fixture(scope="module")
+def ethanol(presets, tmp_path_factory):
+    """60 frames to learn from and 20 to be tested on, and the RMS of the forces of the latter."""
+    frames = read(presets.data, index=":160:2")
+    folder = tmp_path_factory.mktemp("ethanol")
+    write(folder / "train.xyz", frames[:60])
+    write(folder / "test.xyz", frames[60:])
+    forces = np.concatenate([frame.get_forces() for frame in frames[60:]])
+    return folder, math.sqrt(np.square(forces).mean())
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_preset_learns(name, presets, ethanol, tmp_path):
+    """Four epochs: the errors of forces never seen fall well below the forces themselves."""
+    folder, size = ethanol
+    labels = {name: {"key": name, "unit": unit} for name, unit in (("energy", "eV"), ("forces", "eV/Å"))}
+    data = {
+        "train": {"path": str(folder / "train.xyz"), "labels": labels},
+        "test": {"path": str(folder / "test.xyz")},
+        "isolated_atoms": {"H": -10.70721138, "C": -48.79807982, "O": -102.52180711},
+    }
+    settings = {"epochs": 4, "batch": 3, "learning_rate": 0.02, "seed": 1, **SETTINGS.get(name, {})}
+    text = presets.spec_of(section(name), symmetry=SYMMETRY.get(name), cutoff=4.0, data=data, train=settings)
+    plan = Plan.from_json(presets.compiled(text).plan)
+    result = train(plan, directory=tmp_path / "run", device="cpu", progress=False)
+    assert result.metrics["test"]["forces"]["rmse"] < LEARNED * size
