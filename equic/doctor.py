@@ -107,12 +107,12 @@ TRAPS: tuple[Trap, ...] = (
 
 
 def examine() -> Diagnosis:
-    """Look at Python, every requirement, the optional packages, the C++ compiler and the GPU."""
+    """Look at Python, every requirement, the optional packages, the compilers and the GPU."""
     needed = _requirements()
     findings = [_python(), _equic()]
     findings += [_package(name, limits, needed=True) for name, limits in needed.items()]
     findings += [_package(name, "", needed=False) for name in OPTIONAL]
-    findings += [_compiler(), _cuda()]
+    findings += [_kernels(), _compiler(), _cuda()]
     findings = [_imported(one) for one in findings]
     versions = {one.name: one.version for one in findings if one.version is not None}
     return Diagnosis(tuple(findings), known_traps(versions))
@@ -200,6 +200,23 @@ def _imported(found: Finding) -> Finding:
     except Exception as error:  # a broken installation fails in many ways
         return replace(found, status="broken", note=f"does not import: {error}")
     return replace(found, note=found.note or f"{torch.get_num_threads()} threads of {os.cpu_count()} cores")
+
+
+def _kernels() -> Finding:
+    """The compiler of the fast kernels, tried on a small one."""
+    slow = "models run several times slower without it"
+    try:
+        from equic.runtime.kernels import find_toolchain
+    except Exception as error:  # without torch there is no runtime
+        return Finding("C compiler", None, "missing", False, f"torch does not import: {error}")
+    made = find_toolchain()
+    if made is None:
+        return Finding(
+            "C compiler", None, "missing", False, f"no cc, gcc or clang that works, or set CC; {slow}"
+        )
+    version = re.search(r"\d+(?:\.\d+)+", made.version)
+    note = made.path if made.parallel else f"{made.path}, without OpenMP: kernels use one thread"
+    return Finding("C compiler", version[0] if version else None, "ok", False, note)
 
 
 def _compiler() -> Finding:

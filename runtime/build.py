@@ -3,27 +3,41 @@
 from __future__ import annotations
 
 import hashlib
+import logging
+from functools import cache
+from typing import Literal
 
 import torch
 
 from .errors import ArtifactError
+from .kernels import Fused, find_toolchain, fuse, toolchain
 from .layers import LAYERS
+from .layers.base import Layer
 from .model import Model
 from .plan import Plan
 
-__all__ = ["Model", "build_module"]
+__all__ = ["Kernels", "Model", "build_module"]
+
+Kernels = Literal["auto", "reference", "c"]
 
 
-def build_module(plan: Plan, *, seed: int = 0, dtype: torch.dtype = torch.float32) -> Model:
+def build_module(
+    plan: Plan, *, seed: int = 0, dtype: torch.dtype = torch.float32, kernels: Kernels = "auto"
+) -> Model:
     """The module of a plan, with fresh weights.
+
+    `kernels` says what computes messages and powers: "reference" the layers as they are written, "c" generated
+    C (on the CPU; elsewhere such a model uses the layers), "auto" C where a compiler is found. It changes
+    rounding and time, and neither plan nor weights.
 
     Each step draws from its own generator, seeded by (`seed`, the step's name): the global random state
     is neither read nor moved, and a step added elsewhere in the plan leaves the others' weights alone.
 
     Raises:
         ArtifactError: the plan names a layer or parameter that this runtime does not know.
+        KernelError: C was asked for, and no compiler is found.
     """
-    layers = {}
+    layers: dict[str, Layer] = {}
     for step in plan.steps:
         if step.layer not in LAYERS:
             raise ArtifactError(f"step `{step.name}`: this runtime has no layer `{step.layer}`")
@@ -35,7 +49,28 @@ def build_module(plan: Plan, *, seed: int = 0, dtype: torch.dtype = torch.float3
             ) from error
         layer.initialise(_generator(seed, step.name))
         layers[step.name] = layer
-    return Model(plan, layers).to(dtype)
+    return Model(plan, layers, _fused(plan, layers, kernels)).to(dtype)
+
+
+def _fused(plan: Plan, layers: dict[str, Layer], kernels: Kernels) -> Fused | None:
+    if kernels == "reference":
+        return None
+    found = fuse(plan, layers)
+    if found is None:
+        return None
+    if kernels == "c":
+        toolchain()
+    return found if kernels == "c" or _compiler_found() else None
+
+
+@cache
+def _compiler_found() -> bool:
+    if find_toolchain() is not None:
+        return True
+    logging.getLogger("equic").warning(
+        "no C compiler was found: models run on torch alone, several times slower (`equic doctor`)"
+    )
+    return False
 
 
 def _generator(seed: int, name: str) -> torch.Generator:

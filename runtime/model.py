@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,9 @@ from .errors import ArtifactError, DataError
 from .irreps import Irreps
 from .layers.base import Layer
 from .plan import Plan, Step
+
+if TYPE_CHECKING:
+    from .kernels import Fused
 
 # layers whose value is a derivative of their first input
 DIFFERENTIATING = ("grad", "poisson")
@@ -60,9 +63,13 @@ class Model(nn.Module):
     edges [2, edge] (source, target), shifts [edge, 3]. For phase space: state [batch, dim].
     """
 
-    def __init__(self, plan: Plan, layers: Mapping[str, Layer]) -> None:
+    def __init__(self, plan: Plan, layers: Mapping[str, Layer], fused: Fused | None = None) -> None:
         super().__init__()
         self.plan = plan
+        self.fused = fused.steps if fused else ()  # the program on kernels, where there is one
+        own = fused.layers if fused else {}
+        self.kernels = nn.ModuleDict({module_name(name): layer for name, layer in own.items()})
+        self._kernel_names = {name: module_name(name) for name in own}
         self.statistics = Statistics(statistic_shapes(plan))
         self._module_names = {name: module_name(name) for name in layers}
         if len(set(self._module_names.values())) < len(layers):
@@ -74,7 +81,7 @@ class Model(nn.Module):
         self._numbers = frozenset(name for name, at in self._outputs.items() if plan.step(at).dim == 1)
         fields = {field for layer in layers.values() for field in layer.fields} - {"volume"}
         self._needs = frozenset(fields | ({"cell", "system", "positions"} if self._strains else set()))
-        self._schedules: dict[tuple[str, ...], list[tuple[Step, list[str]]]] = {}
+        self._schedules: dict[tuple[tuple[str, ...], bool], list[tuple[Step, list[str]]]] = {}
 
     @property
     def dtype(self) -> torch.dtype:
@@ -84,6 +91,13 @@ class Model(nn.Module):
     def layer(self, step: str) -> Layer:
         """The module of one step."""
         layer = self.steps[self._module_names[step]]
+        assert isinstance(layer, Layer)
+        return layer
+
+    def kernel(self, step: str) -> Layer:
+        """The kernel that serves one step of the fused program; its layer where it has none."""
+        name = self._kernel_names.get(step)
+        layer = self.layer(step) if name is None else self.kernels[name]
         assert isinstance(layer, Layer)
         return layer
 
@@ -140,23 +154,31 @@ class Model(nn.Module):
             for context in self._grad_contexts(create_graph):
                 stack.enter_context(context)
             run = _Run(self, inputs, create_graph)
-            for step, unread in self._schedule(wanted):
-                run.values[step.name] = run.evaluate(step)
+            fused = self._on_kernels(inputs, wanted)
+            for step, unread in self._schedule(wanted, fused):
+                run.values[step.name] = run.evaluate(step, fused)
                 for name in unread:
                     del run.values[name]
             return {name: run.values[name] for name in wanted}
 
-    def _schedule(self, wanted: tuple[str, ...]) -> list[tuple[Step, list[str]]]:
+    def _on_kernels(self, inputs: Mapping[str, Tensor], wanted: tuple[str, ...]) -> bool:
+        """Whether kernels serve: on the CPU, and for values that exist when they run."""
+        if not self.fused or any(value.device.type != "cpu" for value in inputs.values()):
+            return False
+        return set(wanted) <= {step.name for step in self.fused}
+
+    def _schedule(self, wanted: tuple[str, ...], fused: bool) -> list[tuple[Step, list[str]]]:
         """The steps up to the last wanted one, each with the values that nobody reads after it."""
-        if wanted not in self._schedules:
-            names = [step.name for step in self.plan.steps]
-            steps = self.plan.steps[: max(names.index(name) for name in wanted) + 1]
+        if (wanted, fused) not in self._schedules:
+            program = self.fused if fused else self.plan.steps
+            names = [step.name for step in program]
+            steps = program[: max(names.index(name) for name in wanted) + 1]
             last = {name: step.name for step in steps for name in (step.name, *step.inputs)}
-            self._schedules[wanted] = [
+            self._schedules[wanted, fused] = [
                 (step, [name for name, at in last.items() if at == step.name and name not in wanted])
                 for step in steps
             ]
-        return self._schedules[wanted]
+        return self._schedules[wanted, fused]
 
     def _grad_contexts(self, create_graph: bool) -> list[AbstractContextManager[Any]]:
         if self._differentiates:
@@ -201,8 +223,8 @@ class _Run:
             self.context["positions"] = positions + torch.bmm(positions[:, None], of_atom)[:, 0]
             self.context["cell"] = cell + torch.bmm(cell, symmetric)
 
-    def evaluate(self, step: Step) -> Tensor:
-        layer = self.model.layer(step.name)
+    def evaluate(self, step: Step, fused: bool) -> Tensor:
+        layer = self.model.kernel(step.name) if fused else self.model.layer(step.name)
         values = [self.values[name] for name in step.inputs]
         if step.layer in DIFFERENTIATING:
             wrt = "state" if step.layer == "poisson" else step.params["wrt"]

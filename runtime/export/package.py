@@ -81,7 +81,8 @@ def export_pt2(
     find_compiler()
     papers = metadata_of(model, dtype=dtype, certificate=certificate, probes=probes, meta=meta)
     target = pick_device(device)
-    twin = recast(model, DTYPES[dtype], target)
+    # kernels are compiled where they run; a package must not need a compiler
+    twin = recast(model, DTYPES[dtype], target, kernels="reference")
     traced = trace(twin)
     isa = "x86-64-v3" if portable and platform.machine() in ("x86_64", "AMD64") else "native"
     metadata = papers | {

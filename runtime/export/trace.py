@@ -11,7 +11,7 @@ import warnings
 from dataclasses import dataclass
 
 import torch
-from equic.runtime.build import Model, build_module
+from equic.runtime.build import Kernels, Model, build_module
 from equic.runtime.errors import ExportError
 from torch import Tensor
 from torch.export import Dim, ExportedProgram
@@ -34,13 +34,18 @@ class Traced:
     constants: dict[str, str]
 
 
-def recast(model: Model, dtype: torch.dtype, device: torch.device | str = "cpu") -> Model:
-    """The same model in another floating-point type, without gradients on its weights.
+def recast(
+    model: Model, dtype: torch.dtype, device: torch.device | str = "cpu", *, kernels: Kernels | None = None
+) -> Model:
+    """The same model in another floating-point type, without gradients on its weights; on the same kernels,
+    unless others are named.
 
     It is built anew from its plan, so that constant tables have the full precision of `dtype`; what was
     learned or measured (weights, statistics) is copied.
     """
-    twin = build_module(model.plan, seed=0, dtype=dtype)
+    twin = build_module(
+        model.plan, seed=0, dtype=dtype, kernels=kernels or ("c" if model.fused else "reference")
+    )
     learned = {name for name, _ in model.named_parameters()}
     state = model.state_dict()
     with torch.no_grad():

@@ -60,6 +60,7 @@ class Power(Layer):
         blocks = tuple(block.irrep for block in self.source)
         self.tables = nn.ModuleList()
         self.pieces: list[list[int]] = []  # of each table: how many rows each out block takes
+        self.monomials: list[list[Monomial]] = []  # of each table: what its columns stand for
         names: dict[int, list[list[Monomial]]] = {degree: [] for degree in range(1, self.order + 1)}
         terms: list[tuple[int, bool, _Term]] = []
         for degree in range(1, self.order + 1):
@@ -87,6 +88,7 @@ class Power(Layer):
                     terms.append((k, broken, term))
                 self.tables.append(Constant(torch.cat(parts).contiguous()))
                 self.pieces.append([len(part) for part in parts])
+                self.monomials.append(rows)
         self.terms = [term for _, _, term in sorted(terms, key=lambda item: item[:2])]
         self._chain(names)
 

@@ -1,0 +1,95 @@
+"""Which steps of a plan run as one kernel.
+
+    gather(source) → product(uvu) → reduce(edge to node)      a message, where nobody else reads the two before
+    power                                                     a polynomial
+
+The plan stays as it is, and so do its weights and hashes: an artifact written anywhere runs on whatever the
+machine at hand can do, and every step can still be looked at by itself.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from equic.runtime.layers.base import Layer
+from equic.runtime.layers.power import Power
+from equic.runtime.plan import Plan, Step
+
+from .edges import EdgeOrder
+from .message import Message, message_terms
+from .power import PowerKernel, count_terms
+
+# Code longer than this takes the compiler many seconds; the reference layers serve such steps.
+MAX_TERMS = 4000
+ORDER = "~edge_order"
+
+_PRODUCT_KEYS = {"left", "right", "out", "mode", "paths"}
+
+
+@dataclass(frozen=True, slots=True)
+class Fused:
+    """A program that computes the steps of a plan which it holds, with the layers that are new in it."""
+
+    steps: tuple[Step, ...]
+    layers: Mapping[str, Layer]
+
+
+def fuse(plan: Plan, layers: Mapping[str, Layer]) -> Fused | None:
+    """The plan's program on kernels; None where no step has one.
+
+    Steps that several others read, outputs, and products whose code would be too long stay as they are.
+    """
+    readers = Counter(name for step in plan.steps for name in step.inputs)
+    outputs = {output.step for output in plan.outputs.values()}
+    by_name = {step.name: step for step in plan.steps}
+    made: dict[str, Layer] = {}
+    replaced: dict[str, Step] = {}
+    for step in plan.steps:
+        if step.layer == "power":
+            layer = layers[step.name]
+            if isinstance(layer, Power) and count_terms(layer) <= MAX_TERMS:
+                made[step.name] = PowerKernel(layer)
+                replaced[step.name] = step
+        elif step.layer == "reduce" and step.params["from"] == "edge" and step.params["to"] == "node":
+            product = by_name[step.inputs[0]]
+            alone = readers[product.name] == 1 and product.name not in outputs
+            if product.layer == "product" and alone and _is_message(product, by_name):
+                x, y, w = product.inputs
+                inputs = (*by_name[x].inputs, y, w, ORDER)
+                made[step.name] = Message(product.params, step.params["norm"] == "average")
+                replaced[step.name] = replace(step, inputs=inputs)
+    if not made:
+        return None
+    program = [replaced.get(step.name, step) for step in plan.steps]
+    first = next((i for i, step in enumerate(program) if ORDER in step.inputs), None)
+    if first is not None:
+        nodes = program[first].inputs[0]
+        made[ORDER] = EdgeOrder()
+        order = Step(ORDER, "edge_order", (nodes,), {}, "edge", "", "1", 0)
+        program.insert(first, order)
+    return Fused(_needed(program, outputs | set(replaced)), made)
+
+
+def _is_message(product: Step, by_name: Mapping[str, Step]) -> bool:
+    gather = by_name[product.inputs[0]]
+    return (
+        product.params["mode"] == "uvu"
+        and set(product.params) == _PRODUCT_KEYS
+        and gather.layer == "gather"
+        and gather.params["role"] == "source"
+        and message_terms(product.params) <= MAX_TERMS
+    )
+
+
+def _needed(program: list[Step], roots: set[str]) -> tuple[Step, ...]:
+    """The steps that the roots and whatever is read by nobody in the plan either depend on."""
+    read = {name for step in program for name in step.inputs}
+    kept: list[Step] = []
+    wanted = set(roots)
+    for step in reversed(program):
+        if step.name in wanted or (step.name not in read and step.layer not in ("gather", "product")):
+            kept.append(step)
+            wanted |= set(step.inputs)
+    return tuple(reversed(kept))

@@ -1,0 +1,237 @@
+"""Every kernel against the layers that it stands for: values and three orders of derivatives."""
+
+import json
+
+import pytest
+import torch
+from equic.runtime.build import build_module
+from equic.runtime.errors import DataError
+from equic.runtime.irreps import Irreps
+from equic.runtime.kernels import find_toolchain
+from equic.runtime.kernels.edges import edge_order
+from equic.runtime.kernels.message import Message
+from equic.runtime.kernels.power import PowerKernel
+from equic.runtime.layers import LAYERS
+from equic.runtime.neighbors import model_inputs
+from equic.runtime.testing.plans import mace_plan
+
+pytestmark = pytest.mark.skipif(find_toolchain() is None, reason="no C compiler")
+
+TOLERANCE = {torch.float64: 1e-12, torch.float32: 2e-5}
+# several multiplicities, none a whole vector; two blocks of one irrep; a path of forbidden parity at strength 0.5
+UNEQUAL = {
+    "left": "3x0e+21x1o+1x0e",
+    "right": "1x0e+1x1o+1x2e",
+    "out": "3x0e+21x0e+21x1o+3x1o+1x1o+21x2e",
+    "mode": "uvu",
+    "paths": [[0, 0, 0, 0.5], [1, 1, 1, 1.0], [1, 0, 2, 1.0], [0, 1, 3, 1.0], [2, 1, 4, 1.0], [1, 1, 5, 1.0]],
+}
+MACE = dict(mace_plan(channels=16, lmax=3, species=("H",)).step("m2").params)
+
+
+def draw(generator, *shape, dtype):
+    return torch.randn(*shape, dtype=dtype, generator=generator)
+
+
+def message_case(params, nodes, edges, dtype, seed=0):
+    """A product's layers and kernel as two functions of (x, Y, w), and arguments for them."""
+    generator = torch.Generator().manual_seed(seed)
+    left, right = (Irreps.parse(params[name]) for name in ("left", "right"))
+    weights = sum(left[path[0]].mul for path in params["paths"])
+    index = torch.randint(0, max(nodes, 1), (2, edges), generator=generator)
+    species = torch.zeros(nodes, dtype=torch.int64)
+    average = torch.tensor(2.5, dtype=torch.float64)
+    gather = LAYERS["gather"]({"role": "source"})
+    product = LAYERS["product"](params).to(dtype)
+    reduce = LAYERS["reduce"]({"from": "edge", "to": "node", "norm": "average"})
+    kernel = Message(params, average=True)
+
+    def layers(x, y, w):
+        return reduce(product(gather(x, index), y, w), index, species, average)
+
+    def fused(x, y, w):
+        return kernel(x, y, w, edge_order(index, nodes), index, average)
+
+    shapes = ((nodes, left.dim), (edges, right.dim), (edges, weights))
+    arguments = [draw(generator, *shape, dtype=dtype).requires_grad_() for shape in shapes]
+    return layers, fused, arguments
+
+
+def derivatives(function, arguments, orders=3):
+    """The value, and gradients of squares of what came before, order by order."""
+    found = [[function(*arguments)]]
+    for _ in range(orders):
+        total = sum((value * value).sum() for value in found[-1])
+        found.append(list(torch.autograd.grad(total, arguments, create_graph=True)))
+    return [value.detach() for order in found for value in order]
+
+
+def assert_same(ours, reference, dtype):
+    for a, b in zip(ours, reference, strict=True):
+        assert a.shape == b.shape
+        scale = b.abs().max() if b.numel() else 0.0
+        assert (a - b).abs().le(TOLERANCE[dtype] * scale).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+@pytest.mark.parametrize(
+    ("params", "nodes", "edges"),
+    [(UNEQUAL, 7, 60), (UNEQUAL, 1, 3), (UNEQUAL, 4, 0), (UNEQUAL, 0, 0), (MACE, 5, 40)],
+    ids=["unequal", "one node", "no edges", "nothing", "mace"],
+)
+def test_a_message_is_gather_product_reduce(params, nodes, edges, dtype):
+    layers, fused, arguments = message_case(params, nodes, edges, dtype)
+    assert_same(derivatives(fused, arguments), derivatives(layers, arguments), dtype)
+
+
+def test_second_derivatives_in_one_kernel_are_those_of_the_composition():
+    """Without a graph to keep, one kernel makes the derivatives along all arguments at once."""
+    layers, fused, arguments = message_case(UNEQUAL, 6, 50, torch.float64)
+    generator = torch.Generator().manual_seed(5)
+    along = [draw(generator, *value.shape, dtype=torch.float64) for value in arguments]
+    for chosen in ((0, 1, 2), (1, 2), (0,), (1,), (2,)):
+        found = []
+        for function in (fused, layers):
+            out = function(*arguments)
+            first = torch.autograd.grad((out * out).sum(), [arguments[i] for i in chosen], create_graph=True)
+            sums = sum((value * along[i]).sum() for i, value in zip(chosen, first, strict=True))
+            found.append(torch.autograd.grad(sums, arguments, materialize_grads=True))
+        assert_same(*found, torch.float64)
+
+
+def test_threads_do_not_change_a_bit():
+    _, fused, arguments = message_case(MACE, 30, 400, torch.float32)
+    before = torch.get_num_threads()
+    try:
+        found = []
+        for count in (1, 3):
+            torch.set_num_threads(count)
+            found.append(derivatives(fused, arguments, orders=2))
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
+
+
+def test_the_edge_order_sorts_and_refuses_what_is_not_there():
+    edges = torch.tensor([[2, 0, 1, 0], [0, 2, 0, 2]])
+    assert edge_order(edges, 3).tolist() == [[0, 2, 2, 4, 0, 2, 1, 3], [0, 2, 3, 4, 1, 3, 2, 0]]
+    for wrong in (3, -1):
+        with pytest.raises(DataError, match="edge 1 names node"):
+            edge_order(torch.tensor([[0, wrong], [0, 0]]), 3)
+
+
+POWERS = {
+    "three degrees": {"in": "5x0e+5x1o+5x2e", "out": "5x0e+5x1o", "order": 3, "species": 2, "relax": None},
+    "relaxed": {
+        "in": "17x0e+17x1o",
+        "out": "17x0e+17x1o",
+        "order": 2,
+        "species": 3,
+        "relax": [{"group": "inversion", "strength": 0.3}],
+    },
+    "linear": {"in": "2x0e+2x1o", "out": "2x1o+2x2e", "order": 1, "species": 1, "relax": None},
+}
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+@pytest.mark.parametrize("nodes", [6, 1, 0])
+@pytest.mark.parametrize("name", POWERS)
+def test_a_power_is_its_layer(name, nodes, dtype):
+    params = POWERS[name]
+    layer = LAYERS["power"](params)
+    layer.initialise(torch.Generator().manual_seed(1))
+    kernel = PowerKernel(layer).to(dtype)
+    layer.to(dtype)
+    generator = torch.Generator().manual_seed(2)
+    species = torch.randint(0, params["species"], (nodes,), generator=generator)
+    a = (0.7 * draw(generator, nodes, layer.source.dim, dtype=dtype)).requires_grad_()
+    orders = 3 if dtype == torch.float64 else 2
+    arguments = [a, layer.weight]
+
+    def values(function):
+        return lambda a, _: function(a, species)
+
+    ours = derivatives(values(kernel), arguments, orders)
+    assert_same(ours, derivatives(values(layer), arguments, orders), dtype)
+    # the same second derivatives where nothing is to be differentiated again: another kernel
+    found = []
+    for function in (kernel, layer):
+        out = function(a, species)
+        first = torch.autograd.grad((out * out).sum(), arguments, create_graph=True)
+        found.append(torch.autograd.grad(sum((g * g).sum() for g in first), arguments))
+    assert_same(*found, dtype)
+
+
+def test_a_power_refuses_species_that_it_does_not_have():
+    layer = LAYERS["power"](POWERS["linear"])
+    with pytest.raises(IndexError, match="species"):
+        PowerKernel(layer)(torch.zeros(1, 8, dtype=torch.float64), torch.tensor([1]))
+
+
+def structures():
+    from ase.build import bulk, molecule
+
+    made = [molecule("CH3CH2OH"), molecule("H2O"), bulk("C", "diamond", a=3.6, cubic=True)]
+    for number, atoms in enumerate(made):
+        atoms.rattle(0.05, seed=number)
+    return made
+
+
+@pytest.mark.parametrize("mode", ["hard", ("relaxed", 0.3)], ids=str)
+def test_a_model_gives_the_same_on_kernels(mode):
+    """Energy, forces, stress, and the gradient of a loss on all of them, in float64."""
+    plan = mace_plan(channels=4, lmax=2, mode=mode)
+    inputs = model_inputs(structures(), plan)
+    found = []
+    for kernels in ("c", "reference"):
+        model = build_module(plan, seed=3, dtype=torch.float64, kernels=kernels)
+        assert bool(model.fused) == (kernels == "c")
+        outputs = model(inputs, create_graph=True)
+        loss = sum((value * value.detach().cos()).sum() for value in outputs.values())
+        loss.backward()
+        plain = model(inputs)
+        gradients = {name: value.grad for name, value in model.named_parameters()}
+        found.append((plain, {name: value.detach() for name, value in outputs.items()}, gradients))
+    for ours, reference in zip(*found, strict=True):
+        assert ours.keys() == reference.keys()
+        for name in ours:
+            scale = reference[name].abs().max()
+            assert (ours[name] - reference[name]).abs().max() <= 1e-11 * scale, name
+
+
+def test_kernels_leave_names_weights_and_hidden_values_alone():
+    plan = mace_plan(channels=2, lmax=1)
+    fused, plain = (build_module(plan, seed=1, kernels=kernels) for kernels in ("c", "reference"))
+    assert {step.layer for step in fused.fused} & {"gather", "product"} == set()
+    assert list(fused.state_dict()) == list(plain.state_dict())
+    assert all(torch.equal(a, b) for a, b in zip(fused.parameters(), plain.parameters(), strict=True))
+    inputs = model_inputs(structures(), plan)
+    for name in ("m1", "x2", "a2", "B1"):  # the first two are steps that the kernels have swallowed
+        torch.testing.assert_close(fused.intermediate(inputs, name), plain.intermediate(inputs, name))
+
+
+def test_what_others_read_is_not_swallowed():
+    """A product that a second step reads stays a step."""
+    data = json.loads(json.dumps(mace_plan(channels=2, lmax=1).to_json()))
+    steps = data["steps"]
+    at = next(i for i, step in enumerate(steps) if step["name"] == "m1")
+    steps.insert(
+        at + 1, {**steps[at], "name": "twice", "layer": "scale", "inputs": ["m1"], "params": {"by": 2.0}}
+    )
+    plan = mace_plan().from_json(data)
+    names = {step.name for step in build_module(plan, kernels="c").fused}
+    assert {"m1", "x1"} <= names
+    assert not {"m2", "x2"} & names
+
+
+def test_operators_trace_without_data():
+    """Shapes follow from shapes, as compilers of torch programs need."""
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    plan = mace_plan(channels=2, lmax=1)
+    inputs = model_inputs(structures(), plan)
+    model = build_module(plan, kernels="c")
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+        fake = {name: mode.from_tensor(value) for name, value in inputs.items()}
+        shapes = {name: value.shape for name, value in model(fake).items()}
+    assert shapes == {name: value.shape for name, value in model(inputs).items()}
