@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
+from .cost import ATOMS, default_sizes, estimate, peak_memory
 from .ir.graph import Graph, graph_hash
 from .ir.ops.base import Scope
 from .passes.check_dynamics import Conserved, conserved_quantities
@@ -27,6 +28,8 @@ class Summary:
     """The facts that `equic check` prints.
 
     `reach` is the receptive field (Å), None where there is none; `parameters` counts trainable numbers by op.
+    `neighbors`, `flops` and `memory` (bytes) are the estimate for a system of `elements` atoms (or a batch of
+    as many states): what one evaluation with its derivatives takes.
     """
 
     name: str
@@ -41,6 +44,10 @@ class Summary:
     reach: float | None
     graph_hash: str
     searched: tuple[str, ...]
+    elements: int
+    neighbors: float | None
+    flops: float
+    memory: float
 
 
 def count_parameters(graph: Graph, scope: Scope) -> Counter[str]:
@@ -66,6 +73,9 @@ def summarize(done: Compilation) -> Summary:
     for claim in done.plan["claims"]:
         mode, _ = context.mode(claim["factor"])
         factors.append(FactorLine(claim["factor"], mode_name(mode), claim["verdict"], tuple(claim["ops"])))
+    assert done.optimised is not None
+    sizes = default_sizes(context.scope, done.spec.train.precision)
+    costs = estimate(done.optimised, context.scope, sizes)
     radii = [graph.type(name).radius for name in graph.outputs.values()]
     return Summary(
         name=done.spec.name,
@@ -80,6 +90,10 @@ def summarize(done: Compilation) -> Summary:
         reach=max(radii) or None,
         graph_hash=graph_hash(graph),
         searched=tuple(space.name for space in done.spaces),
+        elements=ATOMS,
+        neighbors=sizes.neighbors if context.scope.cutoff else None,
+        flops=sum(cost.total for cost in costs),
+        memory=peak_memory(costs, sizes),
     )
 
 

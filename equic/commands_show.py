@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from .options import SetOption, SpecArgument, compiled, complaints
+from .options import SetOption, SpecArgument, compiled, complaints, console
 
 FORMS = ("graph", "spec", "plan", "torch")
 
@@ -16,8 +16,13 @@ def show(
     emit: Annotated[str, typer.Option(help=f"one of {', '.join(FORMS)}")] = "graph",
     why: Annotated[str | None, typer.Option(help="an output: print what decides its verdicts")] = None,
     after: Annotated[str | None, typer.Option(help="print the graph as it is after this pass")] = None,
+    cost: Annotated[bool, typer.Option("--cost", help="print what every op costs")] = False,
+    atoms: Annotated[int, typer.Option(help="with --cost: atoms of the system, or states", min=1)] = 100,
+    neighbors: Annotated[
+        float | None, typer.Option(help="with --cost: neighbours of an atom; 0.05 atoms/Å^3 without", min=0)
+    ] = None,
 ) -> None:
-    """Print the compiled graph, or explain the verdicts of an output.
+    """Print the compiled graph, what it costs, or what decides the verdicts of an output.
 
     Forms: `graph` is level 3 of the spec language and parses back, `spec` the resolved spec, `plan` the JSON
     that the runtime reads, `torch` a readable Python module that needs torch alone.
@@ -39,6 +44,15 @@ def show(
         if why not in done.graph.outputs:
             _refuse(f"there is no output `{why}`; choose {', '.join(done.graph.outputs)}")
         print(render_why(done, why), end="")
+    elif cost:
+        from equic.compiler.cost import default_sizes
+
+        from .show import print_cost
+
+        assert done.context is not None
+        assert done.spec is not None
+        sizes = default_sizes(done.context.scope, done.spec.train.precision, atoms, neighbors)
+        print_cost(done, sizes, console)
     elif after is not None:
         from equic.compiler.ir.text import render_graph
         from equic.compiler.pipeline import graph_after

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from equic.compiler.cost import Sizes
     from equic.compiler.pipeline import Compilation
     from equic.compiler.summary import Summary
     from equic.runtime.data.audit.audit import Audit
@@ -18,6 +19,8 @@ COLORS = {"exact": "green", "approximate": "yellow", "broken": "red"}
 
 def print_summary(summary: Summary, console: Console, *, data: Sequence[Mapping[str, Any]] = ()) -> None:
     """What was declared, what was proven, what it costs; and which files were read, if any were."""
+    from equic.compiler.cost import DENSITY
+
     console.print(f"[bold]{summary.name}[/bold]: {summary.kind}, {summary.architecture}")
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column(style="dim", no_wrap=True)
@@ -38,6 +41,10 @@ def print_summary(summary: Summary, console: Console, *, data: Sequence[Mapping[
     table.add_row("parameters", f"{summary.parameters:,}" + (f"  ({largest})" if largest else ""))
     if summary.reach is not None:
         table.add_row("reach", f"{summary.reach:g} Å")
+    if summary.neighbors is not None:
+        table.add_row("neighbours", f"{summary.neighbors:.0f} of an atom, at {DENSITY} atoms/Å³")
+    what = f"{summary.elements} {'states' if summary.neighbors is None else 'atoms'} with derivatives"
+    table.add_row("memory", f"{quantity(summary.memory, 'B')}, {quantity(summary.flops, 'FLOP')} for {what}")
     if summary.searched:
         table.add_row("searched", ", ".join(summary.searched))
     for k, row in enumerate(data):
@@ -46,6 +53,54 @@ def print_summary(summary: Summary, console: Console, *, data: Sequence[Mapping[
         words = f"{row['set']:<12} {row['frames']:,} frames{sizes}, {row['file']}"
         table.add_row("data" if k == 0 else "", words.replace("[", r"\["))
     table.add_row("graph", f"{summary.ops} ops, {summary.graph_hash[:12]}")
+    console.print(table)
+
+
+def quantity(value: float, unit: str) -> str:
+    """A number of three digits with a prefix: 1.23 GB."""
+    for prefix in ("", "k", "M", "G"):
+        if value < 999.5:
+            return f"{value:.3g} {prefix}{unit}"
+        value /= 1000
+    return f"{value:.3g} T{unit}"
+
+
+def print_cost(done: Compilation, sizes: Sizes, console: Console) -> None:
+    """What every op of the optimised graph costs, and all of them."""
+    from equic.compiler.cost import estimate, peak_memory
+
+    assert done.optimised is not None
+    assert done.context is not None
+    costs = estimate(done.optimised, done.context.scope, sizes)
+    if done.context.scope.cutoff:
+        given = f"{sizes.atoms} atoms with {sizes.neighbors:.3g} neighbours each"
+    else:
+        given = f"{sizes.systems} states"
+    console.print(f"For {given}; numbers of {sizes.bytes} bytes; as the reference layers compute.")
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for head in ("op", "kind", "on every"):
+        table.add_column(head)
+    for head in ("parameters", "forward", "and backward", "moved", "kept"):
+        table.add_column(head, justify="right", no_wrap=True)
+    for one in costs:
+        work = (quantity(one.forward, "FLOP"), quantity(one.total, "FLOP"))
+        bytes_ = (quantity(one.traffic, "B"), quantity(one.kept, "B"))
+        table.add_row(
+            one.name, one.kind, one.index, f"{one.parameters:,}" if one.parameters else "", *work, *bytes_
+        )
+    table.add_section()
+    totals = (sum(one.forward for one in costs), sum(one.total for one in costs))
+    moved, peak = sum(one.traffic for one in costs), peak_memory(costs, sizes)
+    table.add_row(
+        "total",
+        "",
+        "",
+        f"{sum(one.parameters for one in costs):,}",
+        *(quantity(value, "FLOP") for value in totals),
+        quantity(moved, "B"),
+        quantity(peak, "B"),
+        style="bold",
+    )
     console.print(table)
 
 

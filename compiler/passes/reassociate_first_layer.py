@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 
-from ..cost import default_sizes, total_flops
+from ..cost import default_sizes, estimate
 from ..ir.graph import Graph, Node
 from ..ir.ops import Density, Gather, Lookup, Mlp, Product, Reduce
 from .context import Context
@@ -73,5 +73,11 @@ def _rewritten(graph: Graph, reduce: Node, ctx: Context) -> Graph | None:
 
 
 def _costs_less(after: Graph, before: Graph, ctx: Context) -> bool:
+    """Compare what differs, forward and backward, at the estimated number of neighbours."""
     sizes = default_sizes(ctx.scope)
-    return total_flops(after, ctx.scope, sizes) < total_flops(before, ctx.scope, sizes)
+    shared = {node.name for node in after if node.name in before and before[node.name].op == node.op}
+    old, new = (
+        sum(cost.total for cost in estimate(graph, ctx.scope, sizes, without=shared))
+        for graph in (before, after)
+    )
+    return new < old

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import comb
+from functools import cache
+from itertools import combinations_with_replacement
+from math import comb, prod
 from typing import Any, ClassVar, Literal
 
 from ...language.codes import Code
@@ -104,20 +106,14 @@ class Power(Op):
 
     def work(self, types: Sequence[Type], result: Type, scope: Scope) -> dict[Index, Work]:
         leak = bool(inversion_strength(self.relax))
-        channels = self.out.channels or 0
-        odd = sum(irrep.dim for irrep in types[0].irreps.kinds if irrep.p < 0)
-        even = sum(irrep.dim for irrep in types[0].irreps.kinds) - odd
+        channels, kinds = self.out.channels or 0, types[0].irreps.kinds
         flops, kept = 0.0, float(result.dim)
         for nu in range(1, self.order + 1):
-            found = symmetric_power_paths(types[0].irreps.kinds, nu)
+            found = symmetric_power_paths(kinds, nu)
             for parity in (1, -1):
-                rows = sum(
-                    count * irrep.dim
-                    for irrep, count in found.items()
-                    for out in self.out.kinds
-                    if irrep.p == parity and out.l == irrep.l and (out.p == parity or leak)
-                )
-                terms = _monomials(even, odd, nu, parity) if rows else 0
+                outs = tuple(out for out in self.out.kinds if out.p == parity or leak)
+                rows = sum(found.get(Irrep(out.l, parity), 0) * out.dim for out in outs)
+                terms = _monomials(kinds, nu, parity, outs) if rows else 0
                 flops += channels * (2 * rows * terms + 2 * rows + terms)
                 kept += channels * (2 * terms + 2 * rows)
         return {result.index: Work(flops, kept)}
@@ -128,11 +124,39 @@ def _even_channels(have: Irreps, want: Irreps) -> str:
     return "+".join(f"{channels}x{block.irrep}" for block in have.blocks)
 
 
-def _monomials(even: int, odd: int, degree: int, parity: int) -> int:
-    """Products of `degree` variables, so many of them even and odd under inversion, that have this parity."""
+# Beyond so many products of variables, those that only parity forbids are left out of the count.
+_MOST_COUNTED = 5000
 
-    def choices(variables: int, k: int) -> int:
-        return comb(variables + k - 1, k) if variables else int(k == 0)
 
-    first = 0 if parity > 0 else 1
-    return sum(choices(odd, k) * choices(even, degree - k) for k in range(first, degree + 1, 2))
+@cache
+def _monomials(kinds: tuple[Irrep, ...], degree: int, parity: int, outs: tuple[Irrep, ...]) -> int:
+    """Products of `degree` components that enter some result of this parity.
+
+    About the polar axis component m turns by m angles, so a product reaches the components |m1 +- m2 +- ...|;
+    and in a mirror plane through it, cosines (m >= 0) stay where sines (m < 0) flip.
+    """
+    variables = [
+        (abs(m), m < 0, one.p, one.p != (-1) ** one.l) for one in kinds for m in range(-one.l, one.l + 1)
+    ]
+    if comb(len(variables) + degree - 1, degree) > _MOST_COUNTED:
+        odd = sum(p < 0 for _, _, p, _ in variables)
+        first = 0 if parity > 0 else 1
+        return sum(
+            _multisets(odd, k) * _multisets(len(variables) - odd, degree - k)
+            for k in range(first, degree + 1, 2)
+        )
+    count = 0
+    for chosen in combinations_with_replacement(variables, degree):
+        if prod(p for _, _, p, _ in chosen) != parity:
+            continue
+        flips = sum(sine != unnatural for _, sine, _, unnatural in chosen) % 2
+        reached = {0}
+        for m, *_ in chosen:
+            reached = {abs(r + m) for r in reached} | {abs(r - m) for r in reached}
+        lowest = {sine: min((r for r in reached if r >= sine), default=degree * 99) for sine in (0, 1)}
+        count += any(lowest[flips ^ (parity != (-1) ** out.l)] <= out.l for out in outs)
+    return count
+
+
+def _multisets(variables: int, size: int) -> int:
+    return comb(variables + size - 1, size) if variables else int(size == 0)

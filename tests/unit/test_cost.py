@@ -1,0 +1,109 @@
+"""Estimates against measurements: parameters exactly, matrix products within 15 %, memory within a factor of 1.5."""
+
+import inspect
+import itertools
+
+import pytest
+import torch
+from equic.compiler.cost import Sizes, default_sizes, estimate, estimated_neighbors, peak_memory
+from equic.compiler.language.presets import preset_names
+from equic.runtime.build import build_module
+from equic.runtime.plan import Plan
+from torch.profiler import ProfilerActivity, profile
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
+from typer.testing import CliRunner
+
+from equic.cli import app
+
+from ..presets import compiled, inputs_for, preset_text
+
+ATOMS = """
+equic: 1
+name: drawn
+system: {{kind: atoms, species: [H, C], cutoff: 4.0 Å}}
+symmetry: {{O(3): {mode}}}
+targets:
+  energy: {{per: system, rep: 0e, unit: eV}}
+  forces: {{gradient_of: energy, wrt: positions, scale: -1, unit: eV/Å}}
+model: {{architecture: mace, channels: {channels}, lmax: {lmax}, correlation: {order}}}
+"""
+MODELS = {
+    "small": {"mode": "hard", "channels": 16, "lmax": 2, "order": 2},
+    "default": {"mode": "hard", "channels": 64, "lmax": 3, "order": 3},
+    "relaxed": {"mode": "{relaxed: 0.1}", "channels": 8, "lmax": 2, "order": 3},
+}
+
+
+class CountedFlops(TorchDispatchMode):
+    """Floating-point operations of matrix products, by torch's own formulas."""
+
+    total = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        formula = flop_registry.get(func._overloadpacket)
+        if formula is not None:
+            self.total += formula(*args, **(kwargs or {}), out_val=out)
+        return out
+
+
+def reference_module(plan):
+    options = {"kernels": "reference"} if "kernels" in inspect.signature(build_module).parameters else {}
+    return build_module(plan, dtype=torch.float32, **options)
+
+
+def peak_bytes(run):
+    """The most memory that torch held at one time, beyond what it held before."""
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as found:
+        run()
+    events = [one for one in found.profiler.kineto_results.events() if one.name() == "[memory]"]
+    return max(itertools.accumulate(one.nbytes() for one in sorted(events, key=lambda one: one.start_ns())))
+
+
+@pytest.mark.parametrize("optimised", [True, False], ids=["optimised", "plain"])
+@pytest.mark.parametrize("name", MODELS)
+def test_the_estimate_is_what_a_model_does(name, optimised):
+    done = compiled(ATOMS.format(**MODELS[name]), optimised=optimised)
+    plan = Plan.from_json(done.plan)
+    model, inputs = reference_module(plan), inputs_for(plan, systems=1, atoms=60)
+    sizes = Sizes(atoms=60, neighbors=inputs["edges"].shape[1] / 60)
+    costs = estimate(done.optimised, done.context.scope, sizes)
+    with CountedFlops() as counted:
+        model.intermediate(inputs, "node_energy")
+    forward = counted.total
+    with CountedFlops() as counted:
+        model(inputs)
+    assert forward <= sum(one.forward for one in costs) <= 1.15 * forward
+    assert counted.total <= sum(one.total for one in costs) <= 1.15 * counted.total
+    ratio = peak_memory(costs, sizes) / peak_bytes(lambda: model(inputs))
+    assert 1 / 1.5 < ratio < 1.5
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_parameters_are_counted_exactly(name):
+    done = compiled(preset_text(name))
+    model = reference_module(Plan.from_json(done.plan))
+    for one in estimate(done.optimised, done.context.scope, default_sizes(done.context.scope)):
+        assert one.parameters == sum(value.numel() for value in model.layer(one.name).parameters()), one.name
+
+
+def test_more_atoms_and_neighbours_cost_more():
+    done = compiled(ATOMS.format(**MODELS["small"]))
+    scope = done.context.scope
+
+    def flops(sizes):
+        return sum(one.total for one in estimate(done.optimised, scope, sizes))
+
+    assert flops(Sizes(atoms=200)) == pytest.approx(2 * flops(Sizes(atoms=100)), rel=1e-3)
+    assert flops(Sizes(neighbors=40)) > 1.5 * flops(Sizes(neighbors=20))
+    assert estimated_neighbors(5.0) == pytest.approx(26.18, abs=0.01)
+
+
+def test_the_table_of_costs(tmp_path):
+    path = tmp_path / "spec.yaml"
+    path.write_text(ATOMS.format(**MODELS["small"]), encoding="utf-8")
+    result = CliRunner().invoke(app, ["show", str(path), "--cost", "--atoms", "50", "--neighbors", "12"])
+    assert result.exit_code == 0, result.output
+    assert "50 atoms with 12 neighbours each" in result.output
+    assert "total" in result.output
