@@ -13,8 +13,7 @@ from typing import Any
 
 from .errors import ArtifactError
 from .irreps import Irreps
-
-PLAN_VERSION = 1
+from .migrations import PLAN_VERSION, migrate_plan
 
 _SYSTEM_KEYS = {
     "atoms": {"species", "cutoff", "periodic_stress"},
@@ -148,13 +147,14 @@ class Plan:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Plan:
-        """Read a plan, refusing whatever is not exactly one.
+        """Read a plan, refusing whatever is not exactly one; one of an earlier version is brought to this one.
 
         Raises:
             ArtifactError: another version, unknown or missing keys, or steps that do not form a program.
         """
         if not isinstance(data, Mapping):
             raise ArtifactError(f"a plan is a mapping, not {type(data).__name__}")
+        data = _migrated(data)
         if data.get("version") != PLAN_VERSION:
             raise ArtifactError(
                 f"the plan has version {data.get('version')!r}, this equic reads version {PLAN_VERSION}",
@@ -250,6 +250,13 @@ class Plan:
     def inputs(self) -> tuple[str, ...]:
         """The fields that the input steps read (positions, species, state)."""
         return tuple(dict.fromkeys(step.params["field"] for step in self.steps if step.layer == "input"))
+
+
+def _migrated(data: Mapping[str, Any]) -> Mapping[str, Any]:
+    try:
+        return migrate_plan(data)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ArtifactError(f"a damaged plan of version {data.get('version')!r}: {error!r}") from error
 
 
 def _names(cls: type) -> tuple[str, ...]:

@@ -24,7 +24,7 @@ from ..passes.context import Context
 from ..symmetry.irreps import Irrep
 from ..symmetry.units import Unit, conversion_factor
 
-PLAN_VERSION = 1
+PLAN_VERSION = 2
 
 
 def lower(
