@@ -17,7 +17,7 @@ from equic.compiler.ir.ops import OPS
 from equic.compiler.ir.text import render_graph
 from equic.compiler.language import blocks, schema
 from equic.compiler.language.diagnostics import Report
-from equic.compiler.language.nodes import node_from
+from equic.compiler.language.nodes import node_from, plain
 from equic.compiler.language.presets import fill_preset, load_preset, preset_names
 from equic.compiler.language.source import Source, source_from_text
 from equic.compiler.language.spans import Position, Span
@@ -152,7 +152,8 @@ def _levels(name: str) -> Iterator[Seed]:
     yield first
     condition = "separable" if name == "pairwise_energy" else "joint"
     filled = fill_preset(preset, given, frozenset({condition}), _source(first.text), Report())
-    yield _seed(f"{name} level 2", {**base, "model": filled})
+    assert filled is not None
+    yield _seed(f"{name} level 2", {**base, "model": plain(filled)})
     done = compile_spec(_source(first.text))
     assert done.graph is not None, f"the seed {first.name} does not compile"
     graph = _source(render_graph(done.graph, types=False)).data

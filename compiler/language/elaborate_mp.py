@@ -82,7 +82,9 @@ def message_passing(layers: Layers, block: MpBlock, k: int, prefix: str) -> None
         value = graph.add(f"{prefix}.mix", mix, where.span(k, "mix"))
     if block.power is not None:
         op = Power(of=value, species="species", order=block.power.order, out=block.carry)
-        value = graph.add(f"{prefix}.power", op, where.span(k, "power"))
+        value = graph.add(
+            f"{prefix}.power", op, where.span(k, "power", causes=(("carry",), ("message", "irreps")))
+        )
     carry = block.carry if block.message.unreachable == "refuse" else block.carry.keeping(wanted.kinds)
     _update(layers, block, k, prefix, value, carry)
 

@@ -23,6 +23,8 @@ from .blocks import (
 )
 from .codes import Code
 from .diagnostics import Report
+from .locate import SchemaWalk
+from .nodes import Node, plain
 from .presets import fill_preset, find_preset
 from .schema import Spec
 from .source import Source
@@ -37,8 +39,8 @@ Path = tuple[str | int, ...]
 class ModelSource:
     """A checked model with, for each block, the place in the spec that it came from.
 
-    `origins[k]` is the path of block k; None when a preset wrote it, and then `anchor` (the line of the
-    architecture) is the place to show.
+    `origins[k]` is the path of block k in `source`. What a preset wrote stands in `source`, too: at the parameter that
+    the user set and that flows into it, or, where all are defaults, at `anchor`, the line of the architecture.
     """
 
     model: AtomsModel | StateModel | GraphModel
@@ -46,12 +48,18 @@ class ModelSource:
     source: Source
     preset: str | None = None
     cites: tuple[str, ...] = ()
-    origins: tuple[Path | None, ...] = field(default=())
+    origins: tuple[Path, ...] = field(default=())
 
-    def span(self, block: int | None = None, *keys: str) -> Span:
-        """The place of a block, or of a key of it."""
-        origin = self.origins[block] if block is not None else None
-        return self.anchor if origin is None else self.source.span((*origin, *keys))
+    def span(self, block: int, *keys: str, causes: tuple[Path, ...] = ()) -> Span:
+        """The place of a block, or of a key of it.
+
+        In a block that a preset wrote it is the parameter behind the first of `causes` that the user set, if any.
+        """
+        origin = self.origins[block]
+        if self.preset is not None:
+            places = (self.source.span((*origin, *path)) for path in (*causes, keys))
+            return next((place for place in places if place != self.anchor), self.anchor)
+        return self.source.span((*origin, *keys))
 
 
 def read_model(spec: Spec, source: Source, report: Report) -> ModelSource | None:
@@ -87,30 +95,49 @@ def _from_preset(spec: Spec, source: Source, report: Report) -> ModelSource | No
     if filled is None:
         return None
     anchor = source.span(("model", "architecture"))
-    blocks: list[dict[str, Any]] = []
-    for block in filled["blocks"]:  # type: ignore[attr-defined]
-        if block["kind"] == "repeat" and block["times"] > MOST_COPIES:
+    assert isinstance(filled.value, dict)
+    blocks: list[Node] = []
+    for block in _items(filled.value["blocks"]):
+        parts = block.value
+        assert isinstance(parts, dict)
+        if parts["kind"].value != "repeat":
+            blocks.append(block)
+            continue
+        times = parts["times"]
+        assert isinstance(times.value, int)
+        if times.value > MOST_COPIES:
             report.error(
                 Code.OUT_OF_RANGE,
-                anchor,
-                f"`{preset.preset}` repeats a block {block['times']} times, more than {MOST_COPIES}",
+                times.span,
+                f"`{preset.preset}` repeats a block {times.value} times, more than {MOST_COPIES}",
                 help="ask for fewer layers",
             )
             return None
-        blocks.extend(_unroll(block) if block["kind"] == "repeat" else [block])
+        written = {key: node.value for key, node in parts.items()}
+        blocks.extend(replace(block, value=one) for one in _unroll(written))
+    whole = replace(filled, value={**filled.value, "blocks": Node(tuple(blocks), anchor, anchor)})
+    laid = source.with_root(source.root.replaced(("model",), whole))
+    shape = _model_class(kind)
     try:
-        model = _model_class(kind).model_validate({**filled, "blocks": blocks})
+        model = shape.model_validate(plain(whole))
     except ValidationError as error:
+        walk = SchemaWalk(shape)
         for one in error.errors():
             message = str(one["msg"]).removeprefix("Value error, ")
             report.error(
                 Code.INVALID_VALUE,
-                anchor,
+                laid.span(("model", *walk.locate(one["loc"]).path)),
                 f"these parameters of `{preset.preset}` do not fit: {message}",
                 help=f"its parameters are: {', '.join(preset.parameters)}",
             )
         return None
-    return ModelSource(model, anchor, source, preset.preset, preset.cites, (None,) * len(blocks))
+    origins: tuple[Path, ...] = tuple(("model", "blocks", k) for k in range(len(blocks)))
+    return ModelSource(model, anchor, laid, preset.preset, preset.cites, origins)
+
+
+def _items(node: Node) -> tuple[Node, ...]:
+    assert isinstance(node.value, tuple)
+    return node.value
 
 
 def _from_blocks(spec: Spec, source: Source, report: Report) -> ModelSource | None:

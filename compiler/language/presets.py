@@ -6,6 +6,7 @@ import difflib
 import math
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
 
@@ -14,8 +15,10 @@ import yaml
 from .blocks import Parameter, Preset
 from .codes import Code
 from .diagnostics import Report
+from .nodes import Node, node_from
 from .scalars import read_scalar
 from .source import Source
+from .spans import Span
 from .wording import FALSE_FRIENDS, certain, clip, listed
 
 _MOST = 1_000_000  # of anything that a preset counts
@@ -104,8 +107,12 @@ def _which_exist(readings: list[str], kind: str) -> str:
 
 def fill_preset(
     preset: Preset, given: Mapping[str, object], conditions: frozenset[str], source: Source, report: Report
-) -> dict[str, object] | None:
-    """The preset's model with every `${parameter}` replaced, without blocks whose `when` does not hold."""
+) -> Node | None:
+    """The preset's model with every `${parameter}` replaced, without blocks whose `when` does not hold.
+
+    Each value of the result stands where the parameter does that the user set and that flows into it: of several
+    the one furthest above its default; with none, at `architecture:`.
+    """
     values: dict[str, object] = {name: one.default for name, one in preset.parameters.items()}
     fine = True
     for name, value in given.items():
@@ -135,7 +142,24 @@ def fill_preset(
             )
             fine = False
         values[name] = value
-    return _fill(preset.model, values, conditions) if fine else None  # type: ignore[return-value]
+    if not fine:
+        return None
+    places = {name: source.span(("model", name)) for name in given}
+    excess = {name: _excess(values[name], preset.parameters[name].default) for name in given}
+    copies = _copies(preset.model)
+    # few copies of an irrep never hurt: they are to blame only where they are more than usual
+    suspects = [name for name in given if name not in copies or excess[name] > 1]
+    urgent = sorted(suspects, key=lambda name: -excess[name])
+    filling = _Filling(
+        values, conditions, {name: places[name] for name in urgent}, source.span(("model", "architecture"))
+    )
+    return filling.node(preset.model)
+
+
+def _excess(value: object, default: object) -> float:
+    """How far a number lies above its default, as a ratio; 1 for what is no number."""
+    numbers = isinstance(value, (int, float)) and isinstance(default, (int, float))
+    return (abs(value) + 1) / (abs(default) + 1) if numbers else 1.0  # type: ignore[arg-type]
 
 
 def _meant(parameter: Parameter, value: object) -> object:
@@ -182,19 +206,59 @@ def _problem(parameter: Parameter, value: object) -> tuple[Code, str] | None:
     return None
 
 
-def _fill(value: object, values: Mapping[str, object], conditions: frozenset[str]) -> object:
+@dataclass(frozen=True, slots=True)
+class _Filling:
+    """Parameters on their way into a preset's model; `places` are those set by the user, the likeliest cause first."""
+
+    values: Mapping[str, object]
+    conditions: frozenset[str]
+    places: Mapping[str, Span]
+    anchor: Span
+
+    def node(self, value: object) -> Node:
+        """The value with its holes filled, each part at the place of the parameter behind it."""
+        return self._at(self._place(value), value)
+
+    def _at(self, place: Span, value: object) -> Node:
+        if isinstance(value, str):
+            whole = _HOLE.fullmatch(value)
+            filled = (
+                self.values[whole[1]] if whole else _HOLE.sub(lambda hole: str(self.values[hole[1]]), value)
+            )
+            return node_from(filled, place, key=place)
+        if isinstance(value, list):
+            kept = [
+                one
+                for one in value
+                if not isinstance(one, dict) or one.get("when") in (None, *self.conditions)
+            ]
+            return Node(tuple(self.node(one) for one in kept), place, place)
+        if isinstance(value, dict):
+            return Node({key: self.node(one) for key, one in value.items() if key != "when"}, place, place)
+        return node_from(value, place, key=place)
+
+    def _place(self, value: object) -> Span:
+        """Of a text: the likeliest parameter in it; of a list or mapping: the only one, if there is just one."""
+        names = [name for name in self.places if name in _holes(value)]
+        if not names or (len(names) > 1 and not isinstance(value, str)):
+            return self.anchor
+        return self.places[names[0]]
+
+
+def _copies(value: object) -> frozenset[str]:
+    """The parameters that count copies of irreps, as in `${channels}x0e`."""
     if isinstance(value, str):
-        whole = _HOLE.fullmatch(value)
-        if whole:
-            filled = values[whole[1]]
-            return list(filled) if isinstance(filled, tuple) else filled
-        return _HOLE.sub(lambda hole: str(values[hole[1]]), value)
-    if isinstance(value, list):
-        kept = [one for one in value if not isinstance(one, dict) or one.get("when") in (None, *conditions)]
-        return [_fill(one, values, conditions) for one in kept]
-    if isinstance(value, dict):
-        return {key: _fill(one, values, conditions) for key, one in value.items() if key != "when"}
-    return value
+        return frozenset(re.findall(r"\$\{(\w+)\}x", value))
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return frozenset().union(*(_copies(part) for part in parts))
+
+
+def _holes(value: object) -> frozenset[str]:
+    """The parameters that flow into a value of a preset."""
+    if isinstance(value, str):
+        return frozenset(_HOLE.findall(value))
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return frozenset().union(*(_holes(part) for part in parts))
 
 
 __all__ = ["fill_preset", "find_preset", "load_preset", "preset_names"]
