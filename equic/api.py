@@ -71,6 +71,7 @@ def train(
     minutes: float | None = None,
     resume: PathLike | None = None,
     progress: bool = True,
+    workers: int = 0,
 ) -> TrainingResult:
     """Train a spec's model; the run goes to `runs/NAME/NUMBER`, or continues the folder `resume`.
 
@@ -97,6 +98,7 @@ def train_compiled(
     minutes: float | None = None,
     resume: PathLike | None = None,
     progress: bool = True,
+    workers: int = 0,
 ) -> TrainingResult:
     """Train what `check(spec, data=True)` found fit for it; see `train`."""
     from equic.compiler.source_text import resolved_text
@@ -115,6 +117,7 @@ def train_compiled(
         resume=resume is not None,
         progress=progress,
         spec_text=resolved_text(done),
+        workers=workers,
     )
 
 

@@ -15,6 +15,7 @@ from .commands_compare import compare
 from .commands_doctor import doctor
 from .commands_import import importing
 from .commands_init import init
+from .commands_prepare import prepare
 from .commands_schema import schema
 from .commands_show import show
 from .options import (
@@ -68,6 +69,7 @@ def train(
     runs: Annotated[Path, typer.Option(help="the folder of all runs")] = Path("runs"),
     minutes: Annotated[float | None, typer.Option(help="fit the schedule to this much time")] = None,
     resume: Annotated[Path | None, typer.Option(help="continue the run in this folder")] = None,
+    workers: Annotated[int, typer.Option(help="processes that read batches ahead")] = 0,
     device: DeviceOption = "auto",
 ) -> None:
     """Train; the run goes to RUNS/NAME/NUMBER with the artifact, the history and the metrics.
@@ -292,6 +294,7 @@ app.command()(check)
 app.command()(show)
 app.command()(compare)
 app.command()(init)
+app.command()(prepare)
 app.command()(cite)
 app.command()(schema)
 app.command()(doctor)

@@ -42,6 +42,7 @@ _TRAIN_LATER: Mapping[str, Any] = {
     "freeze": [],
 }
 _DATA_KEYS = {"sets", "isolated_atoms", "seed"}
+_DATA_LATER: Mapping[str, Any] = {"prepared": None}
 _EXPORT_KEYS = {"targets", "dtype"}
 
 
@@ -163,8 +164,9 @@ class Plan:
         _expect(data, _names(cls), "the plan")
         steps = tuple(_read(Step, step, f"step {i}") for i, step in enumerate(data["steps"]))
         outputs = {name: _read(Output, value, f"output `{name}`") for name, value in data["outputs"].items()}
-        if isinstance(data["train"], Mapping):
-            data = {**data, "train": {**_TRAIN_LATER, **data["train"]}}
+        for section, later in (("train", _TRAIN_LATER), ("data", _DATA_LATER)):
+            if isinstance(data[section], Mapping):
+                data = {**data, section: {**later, **data[section]}}
         _check_program(steps, outputs)
         _check_parts(data)
         return cls(
@@ -317,7 +319,7 @@ def _check_parts(data: Mapping[str, Any]) -> None:
         )
     _expect(data["system"], _SYSTEM_KEYS[data["kind"]], "system")
     for name, keys in (
-        ("data", _DATA_KEYS),
+        ("data", _DATA_KEYS | _DATA_LATER.keys()),
         ("train", _TRAIN_KEYS | _TRAIN_LATER.keys()),
         ("export", _EXPORT_KEYS),
     ):

@@ -17,7 +17,7 @@ from ..language.schema import (
     Relaxed,
     Spec,
 )
-from ..language.schema_data import DataSet
+from ..language.schema_data import DataSet, Drawn, Label
 from ..language.schema_train import LOSS_WEIGHTS, BatchSize, LossTerm, WeightSwitch
 from ..passes.check_dynamics import conserved_quantities, is_separable
 from ..passes.context import Context
@@ -179,10 +179,7 @@ def _data(spec: Spec, ctx: Context) -> dict[str, Any] | None:
         labels = part.labels if part.labels is not None else inherited
         entry: dict[str, Any] = {
             "path": os.path.normpath(os.path.join(folder, part.path)),
-            "labels": {
-                target: {"key": label.key, "factor": _factor(spec, target, label.unit)}
-                for target, label in labels.items()
-            },
+            "labels": {target: _label(spec, target, label) for target, label in labels.items()},
         }
         if spec.system.kind == "phase_space":
             entry["state"] = part.state
@@ -194,10 +191,22 @@ def _data(spec: Spec, ctx: Context) -> dict[str, Any] | None:
             continue
         if isinstance(split, DataSet):
             sets[name] = one(split)
+        elif isinstance(split, Drawn):
+            sets[name] = split.model_dump(exclude_none=True)
         else:
             sets[name] = {"count": split} if isinstance(split, int) else {"fraction": split}
     sets.update({name: one(part) for name, part in data.others.items()})
-    return {"sets": sets, "isolated_atoms": data.isolated_atoms, "seed": data.seed}
+    prepared = None if data.prepared is None else os.path.normpath(os.path.join(folder, data.prepared))
+    return {"sets": sets, "isolated_atoms": data.isolated_atoms, "seed": data.seed, "prepared": prepared}
+
+
+def _label(spec: Spec, target: str, label: Label) -> dict[str, Any]:
+    """The key of a label, and the factor from its unit to the model's; of a virial in eV, to eV/Å^3."""
+    if not label.virial:
+        return {"key": label.key, "factor": _factor(spec, target, label.unit)}
+    energy, stress = Unit.parse(label.unit or "eV"), Unit.parse(spec.targets[target].unit or "eV/Å^3")
+    volume = conversion_factor(Unit.parse("eV/Å^3"), stress)
+    return {"key": label.key, "factor": conversion_factor(energy, Unit.parse("eV")) * volume, "virial": True}
 
 
 def _factor(spec: Spec, target: str, unit: str | None) -> float:

@@ -8,7 +8,7 @@ from collections.abc import Container, Iterable
 from ..language.codes import Code
 from ..language.diagnostics import Report
 from ..language.schema import GROUPS, AtomsSystem, Permutation, Relaxed, Spec, Target
-from ..language.schema_data import DataSet
+from ..language.schema_data import DataSet, Drawn, Label
 from ..language.schema_train import BatchSize
 from ..language.source import Source
 from ..language.wording import certain, clip
@@ -256,6 +256,25 @@ def _check_labels(spec: Spec, source: Source, report: Report) -> None:
             "the training set has no labels",
             help=f"write `labels: {{{next(iter(spec.targets))}: {{key: ...}}}}` with the key in the file",
         )
+    drawn = {
+        name: part.group
+        for name, part in (("validation", spec.data.validation), ("test", spec.data.test))
+        if isinstance(part, Drawn)
+    }
+    if drawn and not isinstance(spec.system, AtomsSystem):
+        report.error(
+            Code.CONFLICTING_KEYS,
+            source.span(("data", next(iter(drawn)), "group")),
+            f"a set of {spec.system.kind} is drawn state by state, not by groups",
+            help="write a fraction or a number of states, or give the set a file of its own",
+        )
+    elif len(set(drawn.values())) > 1:
+        report.error(
+            Code.CONFLICTING_KEYS,
+            source.span(("data", "test", "group")),
+            f"one set is drawn by `{drawn['validation']}`, the other by `{drawn['test']}`",
+            help="write the same key for both: groups of one may tear those of the other apart",
+        )
     for name in spec.data.others:
         if name in _SETS:
             report.error(
@@ -274,7 +293,11 @@ def _check_labels(spec: Spec, source: Source, report: Report) -> None:
                 _no_target(name, spec, (*base, name), source, report, Code.UNKNOWN_LABEL)
                 continue
             declared = spec.targets[name].unit
-            if label.unit and declared and Unit.parse(label.unit).dimension != Unit.parse(declared).dimension:
+            if label.virial:
+                _check_virial(spec, name, label, (*base, name), source, report)
+            elif (
+                label.unit and declared and Unit.parse(label.unit).dimension != Unit.parse(declared).dimension
+            ):
                 report.error(
                     Code.LABEL_UNIT,
                     source.span((*base, name, "unit")),
@@ -282,6 +305,26 @@ def _check_labels(spec: Spec, source: Source, report: Report) -> None:
                     help="use units of one dimension; the label is converted",
                     related=((source.span(("targets", name, "unit")), "the target's unit"),),
                 )
+
+
+def _check_virial(
+    spec: Spec, name: str, label: Label, path: tuple[str, ...], source: Source, report: Report
+) -> None:
+    """A virial stands for a stress, and has the unit of an energy."""
+    if spec.targets[name].wrt != "strain":
+        report.error(
+            Code.CONFLICTING_KEYS,
+            source.span((*path, "virial")),
+            f"`{name}` is no stress, and cannot be read from a virial",
+            help="remove `virial: true`",
+        )
+    elif label.unit and Unit.parse(label.unit).dimension != Unit.parse("eV").dimension:
+        report.error(
+            Code.LABEL_UNIT,
+            source.span((*path, "unit")),
+            f"a virial is an energy, and the label of `{name}` is in {label.unit}",
+            help="write `unit: eV`, or remove `virial: true` if this is a stress",
+        )
 
 
 STATISTICS = ("rmse", "mae")

@@ -32,6 +32,7 @@ class Frame:
         per_atom: those of the targets that have one value per atom, such as forces.
         source: where the frame comes from, `train.xyz:frame 17`, counted from 0.
         config_type: the file's word for what kind of configuration this is, or nothing.
+        group: the value under the key that frames are split by, or nothing.
     """
 
     numbers: NDArray[np.int64]
@@ -45,6 +46,7 @@ class Frame:
     source: str
     config_type: str = ""
     per_atom: frozenset[str] = frozenset()
+    group: str = ""
 
     def __len__(self) -> int:
         return len(self.species)
@@ -88,6 +90,7 @@ def frame_from_atoms(
     source: str,
     labels: Mapping[str, Array] | None = None,
     config_type: str = "",
+    group: str = "",
 ) -> Frame:
     """A frame of ASE Atoms, with its neighbours within the plan's cutoff.
 
@@ -112,6 +115,7 @@ def frame_from_atoms(
         source=source,
         config_type=config_type,
         per_atom=frozenset(target for target in labels if plan.outputs[target].index == "node"),
+        group=group,
     )
 
 

@@ -94,6 +94,25 @@ def read_label(found: Mapping[str, Any], key: str, output: Output, atoms: int, w
     return value
 
 
+def scaled_label(
+    found: Mapping[str, Any], spec: Mapping[str, Any], output: Output, atoms: Atoms, where: str
+) -> Array:
+    """The label that `spec` = {key, factor} names, in the units of the plan.
+
+    With `virial: true` the file has W = −V σ instead of the stress σ, and σ = −W / V.
+
+    Raises:
+        LabelError: as `read_label`; a virial of a structure that is not periodic in all directions.
+    """
+    value = read_label(found, spec["key"], output, len(atoms), where) * float(spec["factor"])
+    if spec.get("virial"):
+        if not atoms.pbc.all():
+            message = f"{where}: `{spec['key']}` is a virial, and the structure has no volume"
+            raise LabelError("shape", message, help="leave the stress out, or the structure")
+        value = -value / abs(float(np.linalg.det(np.asarray(atoms.cell))))
+    return np.asarray(value)
+
+
 def _matrix(value: Array, key: str, outer: tuple[int, ...], irreps: Irreps, where: str) -> Array:
     """Matrices [*, 3, 3], without what their irreps do not hold.
 

@@ -13,6 +13,7 @@ from equic.runtime.plan import Plan
 from .arrays import ArraySet, read_arrays
 from .frames import FrameSet, Progress, read_frames
 from .isolated import read_isolated
+from .prepared import PreparedFrames, open_store
 from .split import split_rows
 
 DataSet = FrameSet | ArraySet
@@ -24,8 +25,9 @@ def load_sets(
     """Every set that the plan names, in its order, `train` first.
 
     A set has a file of its own, or is drawn from `train` (`fraction` or `count`) by a permutation that
-    depends only on `data.seed` and the number of frames; states are drawn one by one, whatever their
-    trajectory. Where a file's labels are not given, they are those of `train`. `data.isolated_atoms:
+    depends only on `data.seed` and the number of frames; where `group` names a key of the file, whole groups
+    of frames with the same value are drawn. States are drawn one by one, whatever their trajectory.
+    Where a file's labels are not given, they are those of `train`. `data.isolated_atoms:
     {path: FILE}` reads the isolated atoms from another file; they are kept with `train`.
 
     Args:
@@ -42,41 +44,63 @@ def load_sets(
     """
     if plan.data is None:
         raise DataError(f"`{plan.name}` comes without data", help="add `data:` to the spec")
-    specs = dict(plan.data["sets"])
-    if "train" not in specs:
-        raise DataError(
-            f"`{plan.name}` has no training set", help="add `data: {train: {path: ...}}` to the spec"
-        )
+    files = file_specs(plan)
     notes = [] if notes is None else notes
-    train_spec = specs.pop("train")
-    train = _read(plan, train_spec, progress)
+    train = _read(plan, "train", files["train"], progress)
     if len(train) == 0:
         raise DataError("the set `train` has no frames but isolated atoms")
-    own = {name: _inherit(spec, train_spec) for name, spec in specs.items() if "path" in spec}
-    kept, drawn = split_rows(
-        len(train), {name: spec for name, spec in specs.items() if "path" not in spec}, int(plan.data["seed"])
-    )
+    parts = {name: spec for name, spec in plan.data["sets"].items() if name not in files}
+    by_group = files["train"].get("group") is not None and isinstance(train, FrameSet)
+    groups = train.groups() if by_group else None  # type: ignore[union-attr]
+    kept, drawn = split_rows(len(train), parts, int(plan.data["seed"]), groups)
     sets: dict[str, DataSet] = {"train": train.subset(kept)}
-    for name in specs:
-        sets[name] = train.subset(drawn[name]) if name in drawn else _read(plan, own[name], progress)
+    for name in plan.data["sets"]:
+        if name == "train":
+            continue
+        sets[name] = train.subset(drawn[name]) if name in drawn else _read(plan, name, files[name], progress)
         if len(sets[name]) == 0:
             raise DataError(f"the set `{name}` has no frames but isolated atoms")
     if plan.kind == "atoms":
-        sets["train"] = _with_isolated(plan, sets["train"], train_spec)  # type: ignore[arg-type]
-        files = {
-            name: Path(own[name]["path"] if name in own else train_spec["path"]).resolve() for name in sets
-        }
-        _check_overlap(sets, files, notes)  # type: ignore[arg-type]
+        sets["train"] = _with_isolated(plan, sets["train"], files["train"])  # type: ignore[arg-type]
+        paths = {name: Path(files.get(name, files["train"])["path"]).resolve() for name in sets}
+        _check_overlap(sets, paths, notes)  # type: ignore[arg-type]
         _note_isolated(sets, notes)  # type: ignore[arg-type]
     return sets
 
 
-def _read(plan: Plan, spec: Mapping[str, Any], progress: Progress | None) -> DataSet:
-    return read_frames(plan, spec, progress=progress) if plan.kind == "atoms" else read_arrays(plan, spec)
+def file_specs(plan: Plan) -> dict[str, dict[str, Any]]:
+    """The sets that have a file of their own, with what they inherit from `train`, which is the first.
+
+    Raises:
+        DataError: there is no training set.
+    """
+    assert plan.data is not None
+    specs = plan.data["sets"]
+    if "train" not in specs:
+        raise DataError(
+            f"`{plan.name}` has no training set", help="add `data: {train: {path: ...}}` to the spec"
+        )
+    group = next((spec["group"] for spec in specs.values() if spec.get("group")), None)
+    train = {**specs["train"], **({} if group is None else {"group": group})}
+    own = {name: _inherit(spec, train) for name, spec in specs.items() if name != "train" and "path" in spec}
+    return {"train": train, **own}
+
+
+def _read(plan: Plan, name: str, spec: Mapping[str, Any], progress: Progress | None) -> DataSet:
+    assert plan.data is not None
+    prepared = plan.data["prepared"]
+    if plan.kind != "atoms":
+        if prepared is not None:
+            raise DataError("only frames of atoms are prepared", help="remove `data.prepared`")
+        return read_arrays(plan, spec)
+    if prepared is None:
+        return read_frames(plan, spec, progress=progress)
+    store = open_store(plan, spec, Path(prepared) / name)
+    return FrameSet(PreparedFrames(store), store.isolated())
 
 
 def _inherit(spec: Mapping[str, Any], train: Mapping[str, Any]) -> dict[str, Any]:
-    return {**{key: value for key, value in train.items() if key != "path"}, **spec}
+    return {**{key: value for key, value in train.items() if key not in ("path", "group")}, **spec}
 
 
 def _with_isolated(plan: Plan, train: FrameSet, train_spec: Mapping[str, Any]) -> FrameSet:
@@ -95,13 +119,15 @@ def _check_overlap(sets: Mapping[str, FrameSet], files: Mapping[str, Path], note
     Between files that is an error. It is a note within one file (which repeats itself, or was named twice
     on purpose), and between sets that neither train nor choose a model.
     """
-    prints = {name: {frame.fingerprint(): frame for frame in frames} for name, frames in sets.items()}
+    prints = {
+        name: dict(zip(frames.fingerprints(), frames.sources(), strict=True)) for name, frames in sets.items()
+    }
     for a, b in combinations(sets, 2):
         shared = prints[a].keys() & prints[b].keys()
         if not shared:
             continue
         # sets keep no order: the message should be the same each time
-        first = min((prints[a][key].source, prints[b][key].source) for key in shared)
+        first = min((prints[a][key], prints[b][key]) for key in shared)
         verb = "is" if len(shared) == 1 else "are"
         what = f"{len(shared)} of the {len(prints[b])} structures of `{b}` {verb} also in `{a}`"
         if files[a] == files[b] or not {a, b} & {"train", "validation"}:

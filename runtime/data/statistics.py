@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from .arrays import ArraySet
 from .frame import Frame
-from .frames import FrameSet
+from .frames import FrameSet, Lazy
 
 Array = NDArray[np.float64]
 
@@ -51,8 +51,10 @@ def compute_statistics(
         return {}
     notes = [] if notes is None else notes
     isolated = list(frames.isolated) if isinstance(frames, FrameSet) else []
-    isolated += [frame for frame in frames if frame.is_isolated_atom]
-    bulk = [frame for frame in frames if not frame.is_isolated_atom]
+    bulk: Sequence[Frame] = frames
+    if not (isinstance(frames, FrameSet) and isinstance(frames.frames, Lazy)):  # these hold none
+        isolated += [frame for frame in frames if frame.is_isolated_atom]
+        bulk = [frame for frame in frames if not frame.is_isolated_atom]
     if not bulk:
         raise DataError(
             "the training set has no frames", help="isolated atoms alone do not make a training set"

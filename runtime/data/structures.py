@@ -1,4 +1,4 @@
-"""Structures from files in any format that ASE reads."""
+"""Structures from files in any format that ASE reads, and from folders in DeePMD's layout."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from equic.runtime.errors import DataError
 
+from .deepmd import read_deepmd
 from .paths import existing_file
 
 if TYPE_CHECKING:
@@ -16,12 +17,15 @@ if TYPE_CHECKING:
 
 
 def read_structures(path: Path) -> Iterator[Atoms]:
-    """The structures of a file, one by one.
+    """The structures of a file, or of a folder in DeePMD's layout, one by one.
 
     Raises:
         DataError: the file is damaged, or in a format that ASE does not know; the message counts frames
             from 0.
     """
+    if path.is_dir():
+        yield from read_deepmd(path)
+        return
     import ase.io
 
     number = 0

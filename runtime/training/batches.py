@@ -3,14 +3,17 @@
 Since nothing but the step number decides what comes next, a run resumed at any step continues exactly.
 """
 
+import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Protocol
 
 import numpy as np
 import torch
-from equic.runtime.data import ArraySet, Frame, collate
+from equic.runtime.data import ArraySet, Frame, FrameSet, collate
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from .errors import TrainingError
 from .orders import order_of
@@ -53,21 +56,32 @@ class Samples(Protocol):
 
 
 class FrameSamples:
-    """Frames of atoms; a batch is collated when it is asked for."""
+    """Frames of atoms, in memory or on disk; a batch is collated when it is asked for."""
 
     def __init__(self, frames: Sequence[Frame], device: torch.device) -> None:
-        self.frames = frames
+        self.frames = frames if isinstance(frames, FrameSet) else FrameSet(frames)
         self.device = device
-        self.edges = sum(frame.edges.shape[1] for frame in frames)
+        self.edges = int(self.frames.sizes("edges").sum()) if len(frames) else 0
 
     def __len__(self) -> int:
         return len(self.frames)
 
     def batch(self, samples: np.ndarray) -> Batch:
-        inputs, labels = collate([self.frames[i] for i in samples])
-        labels = _move(labels, self.device)
+        return self.moved(self.collated(samples))
+
+    def collated(self, samples: np.ndarray) -> Batch:
+        """The batch on the CPU: what another process may do."""
+        inputs, labels = collate([self.frames[int(i)] for i in samples])
         atoms = labels.pop("n_atoms").to(torch.float64)
-        return Batch(_move(inputs, self.device), labels, atoms, tuple(samples.tolist()))
+        return Batch(inputs, labels, atoms, tuple(samples.tolist()))
+
+    def moved(self, batch: Batch) -> Batch:
+        """The batch on its device."""
+        if self.device.type == "cpu":
+            return batch
+        atoms = None if batch.atoms is None else batch.atoms.to(self.device)
+        inputs, labels = _move(batch.inputs, self.device), _move(batch.labels, self.device)
+        return Batch(inputs, labels, atoms, batch.samples)
 
     def evaluation_size(self, batch: int) -> int:
         mean_edges = max(1.0, self.edges / max(1, len(self)))
@@ -81,11 +95,10 @@ class FrameSamples:
 
     def sizes(self, what: str) -> np.ndarray:
         """Atoms or edges of every frame: [frames] int64."""
-        atoms = what == "atoms"
-        return np.array([len(f) if atoms else f.edges.shape[1] for f in self.frames], dtype=np.int64)
+        return self.frames.sizes(what)
 
     def bytes(self) -> int:
-        return 40 * self.edges + sum(8 * (10 * len(frame.positions) + 20) for frame in self.frames)
+        return 40 * self.edges + 8 * (10 * int(self.frames.sizes("atoms").sum()) + 20 * len(self))
 
 
 class ArraySamples:
@@ -148,6 +161,7 @@ class TrainingStream:
         *,
         parts: int = 1,
         ranks: Ranks = ALONE,
+        workers: int = 0,
     ) -> None:
         self.samples = samples
         self._order = order_of(batch, samples.sizes, len(samples), seed, samples.describe)
@@ -155,6 +169,7 @@ class TrainingStream:
         self.start = start
         self.parts = parts
         self.ranks = ranks
+        self.workers = workers if isinstance(samples, FrameSamples) else 0  # arrays are in place already
 
     def __iter__(self) -> Iterator[tuple[Batch, ...]]:
         step = self.start()
@@ -162,13 +177,31 @@ class TrainingStream:
             whole = self._made(np.arange(self.batch))
             while True:
                 yield whole
+        if self.workers and isinstance(self.samples, FrameSamples):
+            yield from self._from_workers(step, self.samples)
         while True:
             yield self._made(self.order(step))
             step += 1
 
     def _made(self, samples: np.ndarray) -> tuple[Batch, ...]:
-        mine = [self.ranks.share(part) for part in np.array_split(samples, self.parts)]
-        return tuple(self.samples.batch(part) for part in mine if len(part))
+        return tuple(self.samples.batch(part) for part in self._mine(samples))
+
+    def _mine(self, samples: np.ndarray) -> list[np.ndarray]:
+        shares = [self.ranks.share(part) for part in np.array_split(samples, self.parts)]
+        return [share for share in shares if len(share)]
+
+    def _from_workers(self, step: int, samples: FrameSamples) -> Iterator[tuple[Batch, ...]]:
+        """The same batches, collated by other processes a few steps ahead."""
+        loader = DataLoader(
+            _Collated(samples),
+            sampler=_Shares(self, step),
+            batch_size=None,
+            num_workers=self.workers,
+            prefetch_factor=4,
+            worker_init_fn=_ignore_interrupts,
+        )
+        for parts in loader:
+            yield tuple(samples.moved(part) for part in parts)
 
     def order(self, step: int) -> np.ndarray:
         """Which samples step `step` takes."""
@@ -183,6 +216,32 @@ class TrainingStream:
         return self._order.steps(epochs)
 
 
+def _ignore_interrupts(worker: int) -> None:
+    # a terminal sends Ctrl-C to all processes, and the one that trains decides what it means
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+class _Collated(Dataset[tuple[Batch, ...]]):
+    """Shares of samples as batches on the CPU."""
+
+    def __init__(self, samples: FrameSamples) -> None:
+        self.samples = samples
+
+    def __getitem__(self, shares: list[np.ndarray]) -> tuple[Batch, ...]:
+        return tuple(self.samples.collated(share) for share in shares)
+
+
+class _Shares(Sampler[list[np.ndarray]]):
+    """Which samples each step takes, without an end."""
+
+    def __init__(self, stream: TrainingStream, start: int) -> None:
+        self.stream = stream
+        self.start = start
+
+    def __iter__(self) -> Iterator[list[np.ndarray]]:
+        return (self.stream._mine(self.stream.order(step)) for step in count(self.start))
+
+
 def evaluation_batches(
     samples: Samples, batch: int, limit: int | None = None
 ) -> "tuple[Batch, ...] | LazyBatches":
@@ -190,12 +249,14 @@ def evaluation_batches(
 
     With `limit`, that many samples, evenly spread over the set.
     """
-    count = len(samples)
-    chosen = np.arange(count) if limit is None or limit >= count else np.linspace(0, count - 1, limit).round()
+    number = len(samples)
+    chosen = (
+        np.arange(number) if limit is None or limit >= number else np.linspace(0, number - 1, limit).round()
+    )
     size = samples.evaluation_size(batch)
     parts = [chosen[i : i + size].astype(np.int64) for i in range(0, len(chosen), size)]
     lazy = LazyBatches(samples, parts)
-    return tuple(lazy) if samples.bytes() * len(chosen) / count <= CACHE_BYTES else lazy
+    return tuple(lazy) if samples.bytes() * len(chosen) / number <= CACHE_BYTES else lazy
 
 
 def evaluation_count(samples: Samples, batch: int) -> int:

@@ -45,6 +45,7 @@ def fit(
     reporter: Reporter,
     observer: Callable[[dict[str, Any]], None] | None,
     ranks: Ranks,
+    workers: int,
 ) -> Rounds:
     """Run the loop until it is finished or interrupted; the model then has its final weights.
 
@@ -66,6 +67,7 @@ def fit(
         start=lambda: module.steps,
         parts=train["accumulate"],
         ranks=ranks,
+        workers=workers,
     )
     validation = None
     if "validation" in samples:

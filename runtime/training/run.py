@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from equic.runtime.artifact import save_artifact
 from equic.runtime.build import Model, build_module
-from equic.runtime.data import ArraySet, Frame, compute_statistics, load_sets
+from equic.runtime.data import ArraySet, Frame, FrameSet, compute_statistics, load_sets
+from equic.runtime.data.split import written_down
 from equic.runtime.device import pick_device
 from equic.runtime.memory import keep_freed_memory
 from equic.runtime.plan import Plan
@@ -23,7 +24,7 @@ from .metrics import Metrics, evaluate
 from .progress import Reporter, duration
 from .ranks import ranks
 from .report import errors_table
-from .state import ARTIFACT, SETTINGS, claim_directory, read_checkpoint, read_json, write_json
+from .state import ARTIFACT, SETTINGS, SPLIT, claim_directory, read_checkpoint, read_json, write_json
 
 if TYPE_CHECKING:
     from .rounds import Rounds
@@ -64,6 +65,7 @@ def train(
     observer: Callable[[dict[str, Any]], None] | None = None,
     console: Console | None = None,
     diagnostics: Sequence[Mapping[str, Any]] = (),
+    workers: int = 0,
 ) -> TrainingResult:
     """Train the model of `plan` and write `model.equic`, `metrics.json` and `history.csv` into `directory`.
 
@@ -78,6 +80,7 @@ def train(
         observer: called with each new row of the history; an exception of its own ends the run.
         console: where progress is printed; stderr by default.
         diagnostics: go into the artifact's manifest.
+        workers: processes that read and collate batches ahead; the numbers are the same with any.
 
     Raises:
         TrainingError: nothing to train on, the folder holds another run, or a loss that is no longer a
@@ -101,6 +104,8 @@ def train(
     notes: list[str] = []
     sets = load_sets(plan, notes=notes) if sets is None else sets
     samples = _samples(sets, terms, where)
+    if processes.leads:
+        _write_split(directory, sets)
     if model is None:
         dtype = torch.float64 if plan.train["precision"] == "float64" else torch.float32
         model = build_module(plan, seed=settings["seed"], dtype=dtype)
@@ -129,6 +134,7 @@ def train(
         reporter=reporter,
         observer=observer,
         ranks=processes,
+        workers=workers,
     )
     metrics: dict[str, Metrics] = {}
     artifact = None
@@ -193,6 +199,13 @@ def _seconds(minutes: float | None, planned: float | None, checkpoint: Path | No
     if state is None or state["budget"] is None:
         return 60.0 * planned
     return float(state["budget"])
+
+
+def _write_split(directory: Path, sets: Sets) -> None:
+    """Which frames are in which set: what to publish with the errors."""
+    frames = {name: part.sources() for name, part in sets.items() if isinstance(part, FrameSet)}
+    if frames:
+        write_json(directory / SPLIT, written_down(frames))
 
 
 def _samples(sets: Sets, terms: Sequence[LossTerm], device: torch.device) -> dict[str, Samples]:

@@ -19,6 +19,7 @@ from .errors import TrainingError
 CHECKPOINT = "last.ckpt"
 PLAN = "plan.json"
 SETTINGS = "run.json"
+SPLIT = "split.json"
 ARTIFACT = "model.equic"
 
 

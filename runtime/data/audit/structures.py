@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from equic.runtime.data.frame import means_isolated_atom, structure_print
-from equic.runtime.data.labels import LabelError, properties, read_label
+from equic.runtime.data.labels import LabelError, properties, scaled_label
 from equic.runtime.data.paths import existing_file
 from equic.runtime.data.plausible import all_electron_total, nearest_over_radii
 from equic.runtime.data.structures import read_structures
@@ -50,7 +50,7 @@ def structure_facts(plan: Plan, spec: Mapping[str, Any], *, progress: Progress |
     """The facts of the file that `spec` = {path, labels: {target: {key, factor}}} names, for this plan.
 
     A file that is missing or damaged has `problem` set; nothing is raised. Labels are read by the very function
-    that training reads them with (`read_label`).
+    that training reads them with (`scaled_label`).
     """
     facts = FileFacts(labels={target: LabelFacts() for target in spec["labels"] if target in plan.outputs})
     seen = _Gathered()
@@ -118,11 +118,11 @@ def _labels(
         if isolated and label["key"] not in found:
             continue
         try:
-            value = read_label(found, label["key"], plan.outputs[target], len(atoms), f"frame {number}")
+            value = scaled_label(found, label, plan.outputs[target], atoms, f"frame {number}")
         except LabelError as error:
             _trouble(facts.labels[target], error, number)
             continue
-        labels[target] = np.asarray(value * float(label["factor"]))
+        labels[target] = value
     return labels
 
 
