@@ -7,7 +7,7 @@ import typer
 
 from .options import SetOption, SpecArgument, compiled, complaints, console
 
-FORMS = ("graph", "spec", "plan", "torch")
+FORMS = ("graph", "spec", "plan", "torch", "svg")
 
 
 def show(
@@ -25,7 +25,8 @@ def show(
     """Print the compiled graph, what it costs, or what decides the verdicts of an output.
 
     Forms: `graph` is level 3 of the spec language and parses back, `spec` the resolved spec, `plan` the JSON
-    that the runtime reads, `torch` a readable Python module that needs torch alone.
+    that the runtime reads, `torch` a readable Python module that needs torch alone,
+    `svg` a picture of the graph.
 
     Example: [bold]equic show spec.yaml --why forces[/bold]
     """
@@ -57,7 +58,10 @@ def show(
         from equic.compiler.ir.text import render_graph
         from equic.compiler.pipeline import graph_after
 
-        print(render_graph(graph_after(done, after)), end="")
+        from .show import picture
+
+        graph = graph_after(done, after)
+        print(picture(done, graph) if emit == "svg" else render_graph(graph), end="")
     elif emit == "graph":
         from .show import graph_yaml
 
@@ -66,6 +70,10 @@ def show(
         from equic.compiler.source_text import resolved_text
 
         print(resolved_text(done), end="")
+    elif emit == "svg":
+        from .show import picture
+
+        print(picture(done, done.graph), end="")
     elif emit == "torch":
         from equic.runtime.emit import emit_torch
         from equic.runtime.plan import Plan

@@ -10,6 +10,7 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from equic.compiler.cost import Sizes
+    from equic.compiler.ir.graph import Graph
     from equic.compiler.pipeline import Compilation
     from equic.compiler.summary import Summary
     from equic.runtime.data.audit.audit import Audit
@@ -130,3 +131,14 @@ def graph_yaml(done: Compilation, *, types: bool = True) -> str:
     from equic.compiler.ir.text import render_graph
 
     return render_graph(done.graph, types=types)
+
+
+def picture(done: Compilation, graph: Graph) -> str:
+    """One of the compilation's typed graphs as SVG."""
+    from equic.compiler.ir.graph import graph_hash
+    from equic.compiler.picture import render_svg
+
+    assert done.context is not None
+    assert done.spec is not None
+    assert done.graph is not None
+    return render_svg(graph, done.context.scope, f"{done.spec.name}  ·  {graph_hash(done.graph)[:12]}")

@@ -57,6 +57,13 @@ def test_the_plan_is_json():
     assert json.loads(shown(ETHANOL, "--emit", "plan"))["name"] == "ethanol"
 
 
+def test_the_graph_can_be_seen_before_and_after_a_pass():
+    plain = shown(ETHANOL, "--emit", "svg")
+    assert plain.startswith("<svg")
+    assert "density" in shown(ETHANOL, "--emit", "svg", "--after", "reassociate_first_layer")
+    assert "density" not in plain
+
+
 def test_the_model_can_be_read_as_python():
     tree = ast.parse(shown(ETHANOL, "--emit", "torch"))
     assert next(node.name for node in tree.body if isinstance(node, ast.ClassDef)) == "Model"
