@@ -120,6 +120,14 @@ _ICLR = "International Conference on Learning Representations"
 _ICML = "International Conference on Machine Learning"
 
 CITATIONS: dict[str, Citation] = {
+    "ba2016layer": Citation(
+        "misc",
+        ("Jimmy Lei Ba", "Jamie Ryan Kiros", "Geoffrey E. Hinton"),
+        "Layer Normalization",
+        "arXiv:1607.06450",
+        2016,
+        arxiv="1607.06450",
+    ),
     "batatia2022mace": Citation(
         "inproceedings",
         ("Ilyes Batatia", "Dávid Péter Kovács", "Gregor N. C. Simm", "Christoph Ortner", "Gábor Csányi"),
@@ -157,6 +165,29 @@ CITATIONS: dict[str, Citation] = {
         "Springer",
         1978,
         doi="10.1007/978-1-4612-6333-3",
+    ),
+    "cohen2018spherical": Citation(
+        "inproceedings",
+        ("Taco S. Cohen", "Mario Geiger", "Jonas Köhler", "Max Welling"),
+        "Spherical CNNs",
+        "International Conference on Learning Representations",
+        2018,
+        arxiv="1801.10130",
+    ),
+    "deng2021vector": Citation(
+        "inproceedings",
+        (
+            "Congyue Deng",
+            "Or Litany",
+            "Yueqi Duan",
+            "Adrien Poulenard",
+            "Andrea Tagliasacchi",
+            "Leonidas J. Guibas",
+        ),
+        "Vector Neurons: A General Framework for SO(3)-Equivariant Networks",
+        "International Conference on Computer Vision",
+        2021,
+        arxiv="2104.12229",
     ),
     "domina2026symmetry": Citation(
         "misc",
@@ -275,6 +306,14 @@ CITATIONS: dict[str, Citation] = {
         2015,
         arxiv="1412.6980",
     ),
+    "liao2024equiformerv2": Citation(
+        "inproceedings",
+        ("Yi-Lun Liao", "Brandon Wood", "Abhishek Das", "Tess Smidt"),
+        "EquiformerV2: Improved Equivariant Transformer for Scaling to Higher-Degree Representations",
+        "International Conference on Learning Representations",
+        2024,
+        arxiv="2306.12059",
+    ),
     "liu2025muon": Citation(
         "misc",
         ("Jingyuan Liu", "Jianlin Su", "Xingcheng Yao", "others"),
@@ -298,6 +337,14 @@ CITATIONS: dict[str, Citation] = {
         _ICLR,
         2019,
         arxiv="1711.05101",
+    ),
+    "luo2024gaunt": Citation(
+        "inproceedings",
+        ("Shengjie Luo", "Tianlang Chen", "Aditi S. Krishnapriyan"),
+        "Enabling Efficient Equivariant Operations in the Fourier Basis via Gaunt Tensor Products",
+        "International Conference on Learning Representations",
+        2024,
+        arxiv="2401.10216",
     ),
     "passaro2023escn": Citation(
         "inproceedings",

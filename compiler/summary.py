@@ -15,12 +15,16 @@ from .pipeline import Compilation
 
 @dataclass(frozen=True, slots=True)
 class FactorLine:
-    """One factor of the group: how it is declared, what the types say, and which ops are responsible."""
+    """One factor of the group: how it is declared, what the types say, and which ops are responsible.
+
+    `eps` is the sum of their relative errors where the verdict is approximate.
+    """
 
     factor: str
     mode: str
     verdict: str
     ops: tuple[str, ...]
+    eps: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +76,9 @@ def summarize(done: Compilation) -> Summary:
     factors = []
     for claim in done.plan["claims"]:
         mode, _ = context.mode(claim["factor"])
-        factors.append(FactorLine(claim["factor"], mode_name(mode), claim["verdict"], tuple(claim["ops"])))
+        factors.append(
+            FactorLine(claim["factor"], mode_name(mode), claim["verdict"], tuple(claim["ops"]), claim["eps"])
+        )
     assert done.optimised is not None
     sizes = default_sizes(context.scope, done.spec.train.precision)
     costs = estimate(done.optimised, context.scope, sizes)

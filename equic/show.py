@@ -28,6 +28,8 @@ def print_summary(summary: Summary, console: Console, *, data: Sequence[Mapping[
     table.add_column(overflow="fold")
     for k, line in enumerate(summary.factors):
         verdict = f"[{COLORS[line.verdict]}]{line.verdict}[/]"
+        if line.eps is not None:
+            verdict += f" to {line.eps:.1e}"
         why = ""
         if line.ops:
             shown = ", ".join(line.ops[:3]) + (f" and {len(line.ops) - 3} more" if len(line.ops) > 3 else "")

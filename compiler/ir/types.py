@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from ..symmetry.irreps import Irreps
+from ..symmetry.sphere import grid_for
 from ..symmetry.units import Unit
 
 DIMENSIONLESS = Unit.parse("1")
@@ -37,21 +38,25 @@ class Verdict(enum.IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """A verdict with the ops responsible for it; `eps` bounds the error of an approximate one."""
+    """A verdict with the ops responsible for it, and of an approximate one the error that each op adds."""
 
     verdict: Verdict = Verdict.EXACT
     ops: frozenset[str] = frozenset()
-    eps: float | None = None
+    errors: frozenset[tuple[str, float]] = frozenset()
+
+    @property
+    def eps(self) -> float | None:
+        """The sum of the relative errors, each measured on its op; None unless approximate."""
+        return sum(eps for _, eps in self.errors) if self.errors else None
 
     def join(self, other: Hold) -> Hold:
         """The worse of two; equals pool their ops."""
         if self.verdict != other.verdict:
             return max(self, other, key=lambda hold: hold.verdict)
-        known = [eps for eps in (self.eps, other.eps) if eps is not None]
-        return Hold(self.verdict, self.ops | other.ops, sum(known) if known else None)
+        return Hold(self.verdict, self.ops | other.ops, self.errors | other.errors)
 
     def __str__(self) -> str:
-        return str(self.verdict)
+        return str(self.verdict) if self.eps is None else f"{self.verdict} to {self.eps:.1e}"
 
 
 EXACT = Hold()
@@ -96,6 +101,30 @@ class Cartesian:
 
 
 @dataclass(frozen=True, slots=True)
+class Sphere:
+    """Functions on the sphere, by their values at the points of a grid; of values [n, point, channel].
+
+    `degrees`: those of the harmonics that they were made of; `grid`: the degree that sums over the grid
+    integrate exactly; `sign`: 1 for functions, -1 for those that change sign under reflections (parity
+    -(-1)^l); `through`: the nonlinear functions that have acted on them since.
+    """
+
+    channels: int
+    degrees: tuple[int, ...]
+    grid: int
+    sign: int = 1
+    through: tuple[str, ...] = ()
+
+    @property
+    def dim(self) -> int:
+        return self.channels
+
+    def __str__(self) -> str:
+        n_b, n_a = grid_for(self.grid)
+        return f"{self.channels} functions on {n_b}x{n_a} points of a sphere"
+
+
+@dataclass(frozen=True, slots=True)
 class Axes:
     """Axes to turn features to, as matrices of the degrees 0..lmax.
 
@@ -114,7 +143,7 @@ class Axes:
         return f"axes to degree {self.lmax}"
 
 
-Rep = Irreps | Categories | Plain | Cartesian | Axes
+Rep = Irreps | Categories | Plain | Cartesian | Axes | Sphere
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,6 +96,7 @@ class Code(StrEnum):
     TARGET_NOT_CARRIED = "T227"
     TARGET_FORM = "T228"
     OTHER_FRAME = "T229"
+    ONLY_APPROXIMATE = "T230"
 
     # U: units
     UNIT_MISMATCH = "U301"

@@ -247,4 +247,23 @@ PAGES: dict[Code, Page] = {
         "    pooled: {kind: reduce, of: mixed, to: node}",
         "Write `{kind: from_frame, of: [VALUE, FRAME]}` before the op.",
     ),
+    Code.ONLY_APPROXIMATE: Page(
+        "a symmetry that must be exact is approximate",
+        "The op at the caret keeps the symmetry up to an error, measured on the op itself with random features and "
+        "random rotations. The spec asks for exactness, or for a smaller error. Errors of several ops add up; what "
+        "the model makes of them is measured by its certificate, against the same number.",
+        "symmetry: {O(3): hard}\n"
+        "model:\n"
+        "  graph:\n"
+        "    features: {kind: embed, of: species, out: 4}\n"
+        "    vectors: {kind: relative, of: positions}\n"
+        "    harmonics: {kind: sph, of: vectors, lmax: 2}\n"
+        "    bent: {kind: act, of: harmonics, form: s2, f: silu}\n"
+        "    pooled: {kind: reduce, of: bent, to: node}\n"
+        "    x: {kind: linear, of: pooled, out: 1x0e}\n"
+        "    atomic: {kind: shift_scale, of: x, species: species, unit: eV}\n"
+        "    energy: {kind: reduce, of: atomic, to: system}",
+        "Accept the error with `{hard: {within: 1e-2}}`, sum over a finer grid, or use an op that is exact: a gate, "
+        "or a product on the sphere.",
+    ),
 }

@@ -1,14 +1,17 @@
 """Compare the verdict of every output with what the spec demands of each factor.
 
-A factor held `hard` must be exact; the first op that breaks it is shown at its line, with the reason and a
-way out.
+A factor held `hard` must be exact, or, `within` an error, approximate with no more than that; the first op that
+breaks it is shown at its line, with the reason and a way out.
 """
 
 from __future__ import annotations
 
+import math
+
 from ..ir.graph import Graph
-from ..ir.types import Verdict
+from ..ir.types import Hold, Verdict
 from ..language.codes import Code
+from ..language.schema import HardWithin
 from .context import Context, factors_of, mode_name
 
 _CURES = {
@@ -36,6 +39,8 @@ def check_symmetry(graph: Graph, ctx: Context) -> Graph:
             if name is None or name not in graph:
                 continue
             hold = graph.type(name).hold(factor)
+            if hold.verdict is Verdict.APPROXIMATE:
+                _approximate(graph, ctx, factor, hold, shown)
             if hold.verdict is not Verdict.BROKEN:
                 continue
             for op in sorted(hold.ops, key=lambda one: _position(graph, one)):
@@ -43,6 +48,29 @@ def check_symmetry(graph: Graph, ctx: Context) -> Graph:
                     shown.add((op, factor))
                     _report(graph, ctx, factor, op, path)
     return graph
+
+
+def _approximate(graph: Graph, ctx: Context, factor: str, hold: Hold, shown: set[tuple[str, str]]) -> None:
+    """Report a factor that is held to an error above the one that the spec accepts, once for its first op."""
+    mode, path = ctx.mode(factor)
+    eps = hold.eps or 0.0
+    within = mode.hard.within if isinstance(mode, HardWithin) else 0.0
+    first = min(hold.ops, key=lambda one: _position(graph, one))
+    group = path[-1] if path else factor
+    if eps <= within or (first, group) in shown:
+        return
+    shown.add((first, group))
+    accepted = 10.0 ** math.ceil(math.log10(eps))
+    others = f", {eps:.1e} with {len(hold.ops) - 1} more" if len(hold.ops) > 1 else ""
+    here = dict(hold.errors)[first]
+    ctx.report.error(
+        Code.ONLY_APPROXIMATE,
+        graph[first].span,
+        f"`{first}` keeps {factor} only to {here:.1e}{others}: {ctx.reasons[(first, factor)]}",
+        help=f"write `{group}: {{hard: {{within: {accepted:.0e}}}}}` to accept it, a finer grid (`degree`), or an "
+        "op that is exact",
+        related=((ctx.source.span(path), f"{group} is declared {mode_name(mode)} here"),) if path else (),
+    )
 
 
 def _code(kind: str, factor: str) -> Code:

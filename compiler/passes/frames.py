@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..ir.graph import Node
-from ..ir.types import Axes, Type
+from ..ir.types import Axes, Sphere, Type
 from ..language.codes import Code
 from ..symmetry.irreps import Irreps
 from .context import Context
@@ -24,13 +24,20 @@ _IN_FRAMES = frozenset(
         "scale",
         "concat",
         "arrange",
+        "mlp",
+        "sample",
+        "unsample",
     }
 )
 
 
 def _moving(types: list[Type]) -> set[str | None]:
     """The axes (None: those of space) of all inputs that have components; scalars are the same in all."""
-    return {one.frame for one in types if isinstance(one.rep, Irreps) and not one.rep.all_scalar}
+    return {
+        one.frame
+        for one in types
+        if isinstance(one.rep, Sphere) or (isinstance(one.rep, Irreps) and not one.rep.all_scalar)
+    }
 
 
 def frame_of(node: Node, types: list[Type]) -> str | None:

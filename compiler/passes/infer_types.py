@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from ..ir.graph import Graph, Node
 from ..ir.ops.base import Site
-from ..ir.types import Cartesian, Categories, Type
+from ..ir.types import Cartesian, Categories, Sphere, Type
 from ..language.codes import Code
 from ..language.diagnostics import Report
 from .context import Context
@@ -57,7 +57,7 @@ def infer_node(node: Node, types: dict[str, Type], ctx: Context) -> Type | None:
 
 
 # The ops whose result does not move with the system where their input does.
-_FROM_THE_ORIGIN = frozenset({"linear", "act", "product", "power"})
+_FROM_THE_ORIGIN = frozenset({"linear", "act", "product", "power", "norm"})
 # The ops that read labels; `input` makes them.
 _LABELS = {
     ("embed", "of"),
@@ -70,10 +70,12 @@ _LABELS = {
 }
 # The ops that treat the components of a matrix one by one, in whatever basis.
 _ANY_BASIS = frozenset({"tensor", "reduce", "gather", "add", "scale", "difference"})
+# The ops that treat the points of a sphere one by one; `unsample` sums over them.
+_ON_SPHERES = frozenset({"mlp", "act", "unsample", "reduce", "gather", "add", "scale", "difference"})
 
 
 def _numbers(node: Node, types: list[Type], ctx: Context) -> bool:
-    """Report an op that would compute with labels, or with matrices in place of irreps."""
+    """Report an op that would compute with labels, or with matrices or functions in place of irreps."""
     kind = node.op.kind  # type: ignore[attr-defined]
     for (port, name), type_ in zip(node.op.inputs(), types, strict=True):
         if isinstance(type_.rep, Cartesian) and kind not in _ANY_BASIS:
@@ -82,6 +84,14 @@ def _numbers(node: Node, types: list[Type], ctx: Context) -> bool:
                 node.span,
                 f"`{kind}` computes with irreps, but `{name}` is a matrix: {type_}",
                 help=f"bring it to irreps first: `{{kind: tensor, of: {name}, to: irreps}}`",
+            )
+            return False
+        if isinstance(type_.rep, Sphere) and kind not in _ON_SPHERES:
+            ctx.report.error(
+                Code.REP_MISMATCH,
+                node.span,
+                f"`{kind}` computes with irreps, but `{name}` holds {type_.rep}",
+                help=f"bring them to irreps first: `{{kind: unsample, of: {name}}}`",
             )
             return False
         if isinstance(type_.rep, Categories) and (kind, port) not in _LABELS:

@@ -53,7 +53,7 @@ def _propagate(node: Node, live: Live, types: dict[str, Type]) -> None:
         case Add() | Gather() | Reduce():
             for _, name in node.op.inputs():
                 live[name] |= mine & _all(types[name])
-        case Act() if node.op.form != "gate":
+        case Act() if node.op.form in ("pointwise", "norm", "vn_relu"):
             live[node.op.of] |= mine
         case Product() if node.op.mode != "elementwise":  # whose blocks pair by their place
             inputs = [types[name] for name in node.op.of]

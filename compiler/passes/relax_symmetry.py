@@ -14,6 +14,7 @@ from dataclasses import replace
 from ..ir.graph import Graph, Node
 from ..ir.ops import Linear, Power, Product
 from ..ir.ops.base import Dial
+from ..ir.ops.paths import ON_SPHERE
 from ..ir.types import Type
 from ..language.diagnostics import Report
 from ..symmetry.irreps import Irreps
@@ -33,6 +34,8 @@ def relax_symmetry(graph: Graph, ctx: Context) -> Graph:
         match node.op:
             case Linear():
                 return replace(node, op=node.op.model_copy(update={"relax": dials}))
+            case Product() if node.op.mode in ON_SPHERE:
+                return node  # products of functions have no paths of another parity
             case Product() | Power() if inversion:
                 return replace(node, op=node.op.model_copy(update={"relax": inversion}))
         return node

@@ -18,10 +18,12 @@ from .indexing import Gather, reduce
 from .inputs import Embed, Input, PairKind, ShiftScale
 from .linear import Linear
 from .mlp import Mlp
+from .norm import norm
 from .power import Power
 from .product import product
 from .radial import Envelope, Radial
 from .so2 import So2Linear
+from .sphere import Sample, Unsample
 from .tensor import Rescale, Tensor
 from .turn import turn
 
@@ -45,6 +47,9 @@ LAYERS: dict[str, Callable[[Params], Layer]] = {
     "from_frame": turn,
     "so2": So2Linear,
     "act": act,
+    "norm": norm,
+    "sample": Sample,
+    "unsample": Unsample,
     "add": Add,
     "shift_scale": ShiftScale,
     "rescale": Rescale,

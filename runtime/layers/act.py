@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -10,6 +12,7 @@ from ..irreps import Block, Irreps
 from .activations import ACTIVATIONS, second_moment_factor
 from .base import Layer, Params
 from .geometry import safe_norm
+from .sphere import SphereAct, SphereSquare
 
 
 class Pointwise(Layer):
@@ -106,12 +109,43 @@ class NormAct(Layer):
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
 
 
+class VectorRelu(Layer):
+    """Take away what points against a direction of its own, irrep by irrep.
+
+        y = q - <q, k> k / (|k|^2 + 1e-12)  where <q, k> < 0, else q
+
+    q is the first half of the channels of a block, k the second.
+
+    Shapes:    x [*, dim] -> y [*, dim / 2]
+    Units:     those of x
+    Claims:    equivariant under every orthogonal group; C^0
+    Reference: deng2021vector
+    """
+
+    def __init__(self, params: Params) -> None:
+        super().__init__()
+        self.irreps = Irreps.parse(params["in"])
+        if any(block.mul % 2 for block in self.irreps):
+            raise ArtifactError(f"the channels of `{self.irreps}` have no halves")
+
+    def forward(self, x: Tensor) -> Tensor:
+        parts = []
+        for block, piece in zip(self.irreps, x.split([b.dim for b in self.irreps], dim=-1), strict=True):
+            q, k = piece.unflatten(-1, (block.size, block.mul)).chunk(2, dim=-1)
+            along = (q * k).sum(-2, keepdim=True).clamp(max=0.0)
+            parts.append((q - k * (along / ((k * k).sum(-2, keepdim=True) + 1e-12))).flatten(-2))
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
+
+
 def act(params: Params) -> Layer:
     """The `act` step in one of its forms."""
-    forms: dict[str, type[Pointwise] | type[Gate] | type[NormAct]] = {
+    forms: dict[str, Callable[[Params], Layer]] = {
         "pointwise": Pointwise,
         "gate": Gate,
         "norm": NormAct,
+        "vn_relu": VectorRelu,
+        "s2": SphereAct,
+        "s2_product": SphereSquare,
     }
     if params["form"] not in forms:
         raise ArtifactError(

@@ -15,6 +15,7 @@ from ..tables.wigner import wigner_3j
 from .base import Constant, Layer, Params
 from .product_channelwise import Channelwise, Separable
 from .product_connected import Connected
+from .sphere import Gaunt, SphereProduct
 
 
 class Product(Layer):
@@ -129,12 +130,15 @@ CONNECTIONS: dict[str, Callable[[Params], Layer]] = {
 }
 
 
+MODES: dict[str, Callable[[Params], Layer]] = {"uvu": Product, "gaunt": Gaunt, "s2grid": SphereProduct}
+
+
 def product(params: Params) -> Layer:
-    """The `product` step: the convolution "uvu", or "connected" in another way."""
-    if params["mode"] == "uvu":
-        return Product(params)
+    """The `product` step: the convolution "uvu", "connected" in another way, or of functions on the sphere."""
+    if params["mode"] in MODES:
+        return MODES[params["mode"]](params)
     if params["mode"] != "connected" or params["connection"] not in CONNECTIONS:
-        known = ", ".join(CONNECTIONS)
+        known = ", ".join(dict.fromkeys((*CONNECTIONS, *MODES)))
         raise ArtifactError(
             f"product mode `{params.get('connection', params['mode'])}` is not known", help=f"known: {known}"
         )

@@ -85,6 +85,37 @@ result: {kind: act, of: back, form: norm}
 """
 
 
+SPHERE = """
+rough: {{kind: act, of: nodes, form: s2, f: silu{degree}}}
+values: {{kind: sample, of: rough, degree: 12}}
+mixed: {{kind: mlp, of: values, widths: [6], out: 4}}
+smooth: {{kind: unsample, of: mixed}}
+product: {{kind: product, of: [smooth, nodes], irreps: 4x0e+4x1o+4x2e, mode: s2grid}}
+result: {{kind: norm, of: product}}
+"""
+
+
+def test_an_approximate_verdict_reaches_the_claims_with_the_sum_of_errors():
+    done = compiled(SPHERE.format(degree=""), "{O(3): {hard: {within: 1e-2}}}")
+    model, inputs = model_of(done)
+    claims = {claim.factor: claim for claim in model.plan.claims}
+    for factor in ("SO(3)", "inversion"):
+        assert claims[factor].verdict == "approximate"
+        assert claims[factor].ops == ("rough", "smooth")
+        assert claims[factor].within == 1e-2
+        assert 2e-3 < claims[factor].eps < 5e-3
+    assert claims["translation"].verdict == "exact"
+    energy, forces = errors(model, inputs, random_rotation(3))
+    assert 1e-7 < energy < 1e-2
+    assert forces < 5e-2
+    refused = compiled(SPHERE.format(degree=""), "{O(3): {hard: {within: 1e-3}}}")
+    (error,) = refused.report.errors
+    assert error.code == "T230"
+    assert "with 1 more" in error.message
+    finer, _ = model_of(compiled(SPHERE.format(degree=", degree: 16"), "{O(3): {hard: {within: 1e-3}}}"))
+    assert finer.plan.claims[0].eps < claims["SO(3)"].eps / 5
+
+
 @pytest.mark.parametrize(
     "ops", [UVW, SQUARE, ABOUT_EDGE.format(keep=", keep: O(3)")], ids=["uvw", "uuu", "so2"]
 )

@@ -46,6 +46,10 @@ def linear(source, out, **more):
     return {**params, **more}
 
 
+def norm(source, **more):
+    return {"in": source, "form": "layer", "statistic": "irrep", "over": "channels", "eps": 1e-5, **more}
+
+
 # layer: parameters, (rows, rep) of each input (a tensor: passed as it is), rep of the output
 EXAMPLES = {
     "relative": ("relative", {}, [(4, "1x1o"), EDGES, torch.zeros(6, 3), CELL, SYSTEM], "1x1o"),
@@ -165,6 +169,27 @@ EXAMPLES = {
         [(3, "3x0e+2x0o"), (6, "1x0e+1x1o"), (6, "4"), SPECIES, EDGES, torch.tensor(2.5), (4, "10")],
         DENSITY["out"],
     ),
+    "act, vn_relu": (
+        "act",
+        {"form": "vn_relu", "f": "silu", "in": "4x0e+4x1o+2x2e", "out": "2x0e+2x1o+1x2e"},
+        [(5, "4x0e+4x1o+2x2e")],
+        "2x0e+2x1o+1x2e",
+    ),
+    "act, s2_product": (
+        "act",
+        {"form": "s2_product", "f": "silu", "in": "4x0e+4x1o", "out": "2x0e+2x1o", "degree": 3},
+        [(5, "4x0e+4x1o")],
+        "2x0e+2x1o",
+    ),
+    "product, gaunt": (
+        "product",
+        {"left": "2x0e+2x1o", "right": "1x0e+1x1o", "out": "2x0e+2x1o+2x2e", "mode": "gaunt", "degree": 4},
+        [(5, "2x0e+2x1o"), (5, "1x0e+1x1o")],
+        "2x0e+2x1o+2x2e",
+    ),
+    "norm, layer": ("norm", norm(MIXED), [(5, MIXED)], MIXED),
+    "norm, merged": ("norm", norm(MIXED, form="rms", statistic="merged"), [(5, MIXED)], MIXED),
+    "norm of systems": ("norm", norm(MIXED, over="system"), [(4, MIXED), SYSTEM, CELL], MIXED),
     "add": ("add", {}, [(5, MIXED), (5, MIXED), (5, MIXED)], MIXED),
     "difference": ("difference", {}, [(5, MIXED), (5, MIXED)], MIXED),
     "weigh": ("weigh", {"in": MIXED, "weights": 13}, [(5, MIXED), (5, "13")], MIXED),
@@ -192,6 +217,7 @@ IN_FLOAT64 = {"reduce to systems", "reduce to systems, mean", "rescale"}
 
 
 # layers whose results are components along axes that turn with the input: test_frames.py
+ON_SPHERES = {"sample", "unsample"}  # test_sphere.py
 IN_FRAMES = {"frame", "to_frame", "from_frame", "so2"}
 
 
@@ -210,7 +236,7 @@ def example(name, dtype, seed=0):
 
 
 def test_every_layer_has_an_example_here_or_takes_invariants_only():
-    known = {layer for layer, *_ in EXAMPLES.values()} | INVARIANT | MATRICES | IN_FRAMES
+    known = {layer for layer, *_ in EXAMPLES.values()} | INVARIANT | MATRICES | IN_FRAMES | ON_SPHERES
     assert known == set(LAYERS)
 
 

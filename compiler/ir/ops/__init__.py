@@ -20,12 +20,14 @@ from .grad import Grad
 from .inner import Inner
 from .linear import Linear
 from .mlp import Mlp
+from .norm import Norm
 from .poisson import Poisson
 from .power import Power
 from .product import Product
 from .radial import Envelope, Radial
 from .reduce import Reduce
 from .rescale import Rescale
+from .sample import Sample
 from .scale import Scale
 from .shift_scale import ShiftScale
 from .slice import Slice
@@ -33,6 +35,7 @@ from .so2 import So2
 from .source import Embed, Input, Length, PairKind, Relative, Sph
 from .tensor import Tensor
 from .to_frame import ToFrame
+from .unsample import Unsample
 from .weigh import Weigh
 
 OPS: tuple[type[Op], ...] = (
@@ -47,6 +50,9 @@ OPS: tuple[type[Op], ...] = (
     Linear,
     Mlp,
     Act,
+    Norm,
+    Sample,
+    Unsample,
     Product,
     Power,
     Frame,
@@ -86,6 +92,9 @@ AnyOp = Annotated[
     | Linear
     | Mlp
     | Act
+    | Norm
+    | Sample
+    | Unsample
     | Product
     | Power
     | Frame

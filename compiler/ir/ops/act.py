@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
 from ...language.codes import Code
 from ...language.wording import count_of
 from ...symmetry.irreps import Block, Irrep, Irreps
-from ..types import Type
+from ..types import Sphere, Type
 from .activations import ODD, SMOOTHNESS, Activation, faded
 from .base import IrrepsField, Op, Ref, Scope, Site, expect_irreps, result_like
+from .sphere import GridDegree, degrees_of, functions, functions_of, kept_by_inversion, summed
 
 
 class Act(Op):
@@ -20,22 +22,44 @@ class Act(Op):
     - gate: f on the scalars, and gate(g_u) x_u for each other irrep, g the last scalars. Exact. With `odd`,
       that function takes the scalars 0o, which are gated without it.
     - norm: x f(|x|) per irrep. Exact.
+    - vn_relu: q - <q, k> k / |k|^2 where <q, k> < 0, else q, per irrep; q is the first half of the channels, k
+      the second. Exact, C^0.
+    - s2: f of the features as a function on the sphere, by the points of a grid. Approximate: f has all degrees;
+      the error is measured with random functions.
+    - s2_product: the product of the first half of the channels with the second, as functions on the sphere. Exact
+      where the grid is.
+
+    The grids of s2 and s2_product are exact up to `degree`, by default four times the highest degree of x for
+    s2, and the least that makes s2_product exact. Values on a sphere (`sample`) take `pointwise`.
     """
 
     kind: Literal["act"] = "act"
     of: Ref
-    form: Literal["pointwise", "gate", "norm"] = "pointwise"
+    form: Literal["pointwise", "gate", "norm", "vn_relu", "s2", "s2_product"] = "pointwise"
     f: Activation = "silu"
     gate: Activation = "sigmoid"
     odd: Literal["tanh"] | None = None
     out: IrrepsField | None = None
+    degree: GridDegree | None = None
 
     reference: ClassVar[str] = "weiler2018steerable"
 
     def infer(self, types: Sequence[Type], site: Site) -> Type | None:
         (x,) = types
+        if isinstance(x.rep, Sphere) and self.form == "pointwise":
+            holds = kept_by_inversion(dict(result_like(types).holds), site, x.rep.sign, (self.f,))
+            smooth = min(x.smooth, SMOOTHNESS.get(self.f, x.smooth))
+            rep = replace(x.rep, through=(*x.rep.through, self.f))
+            return result_like(types, rep=rep, holds=holds, smooth=smooth, fades=faded(x, self.f))
         if not expect_irreps(x, site, "`act`"):
             return None
+        if self.form == "vn_relu":
+            halved = self._halved(x, site)
+            if halved is None:
+                return None
+            return result_like(types, rep=halved, smooth=min(x.smooth, 0.0), fades=x.fades)
+        if self.form in ("s2", "s2_product"):
+            return self._on_sphere(x, site)
         smooth = min(x.smooth, SMOOTHNESS.get(self.f, x.smooth))
         if self.form == "gate":
             return self._gate(x, site, smooth)
@@ -55,6 +79,39 @@ class Act(Op):
                 holds, ("inversion",), f"{self.f} is not an odd function, and `{parts}` is odd"
             )
         return result.with_(holds=holds)
+
+    def _halved(self, x: Type, site: Site) -> Irreps | None:
+        """The irreps of half the channels."""
+        if all(block.mul % 2 == 0 for block in x.irreps):
+            return Irreps(tuple(Block(block.mul // 2, block.irrep) for block in x.irreps))
+        site.error(
+            Code.CHANNELS_UNEQUAL,
+            f"`form: {self.form}` pairs one half of the channels with the other, but gets `{x.irreps.short}`",
+            help="give every irrep an even number of channels with a `linear`",
+        )
+        return None
+
+    def grid(self, irreps: Irreps) -> int:
+        """The degree that the grid integrates exactly."""
+        return (4 if self.form == "s2" else 3) * irreps.lmax if self.degree is None else self.degree
+
+    def _on_sphere(self, x: Type, site: Site) -> Type | None:
+        found = functions_of(x, site, f"`form: {self.form}`")
+        if found is None:
+            return None
+        channels, sign = found
+        degrees, grid = degrees_of(x.irreps), self.grid(x.irreps)
+        holds = dict(result_like((x,)).holds)
+        if self.form == "s2":
+            smooth = min(x.smooth, SMOOTHNESS.get(self.f, x.smooth))
+            holds = summed(holds, site, (degrees,), degrees, (self.f,), grid)
+            holds = kept_by_inversion(holds, site, sign, (self.f,))
+            return result_like((x,), holds=holds, smooth=smooth, fades=faded(x, self.f))
+        if self._halved(x, site) is None:
+            return None
+        holds = summed(holds, site, (degrees, degrees), degrees, (), grid)
+        rep = functions(channels // 2, degrees, 1)
+        return result_like((x,), rep=rep, unit=x.unit**2, holds=holds, fades=x.fades)
 
     def _gate(self, x: Type, site: Site, smooth: float) -> Type | None:
         rest = Irreps(tuple(block for block in x.irreps if not block.irrep.is_invariant))

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ...language.diagnostics import Report
     from ...language.spans import Span
 
+ROUNDING = 1e-12  # an error below it is not told from that of float64
 MAX_HARMONICS, MAX_ORDER, MAX_SIZE = 8, 4, 1_000_000
 # What a level-3 graph may ask for; beyond it, tables would not fit into memory.
 Size = Annotated[int, Field(ge=1, le=MAX_SIZE, strict=True)]
@@ -115,6 +116,18 @@ class Site:
         for factor in factors:
             if factor in self.scope.factors:
                 here = Hold(Verdict.BROKEN, frozenset({self.name}))
+                result[factor] = result.get(factor, EXACT).join(here)
+                self.reasons[(self.name, factor)] = reason
+        return result
+
+    def approximate(
+        self, holds: Mapping[str, Hold], factors: Sequence[str], eps: float, reason: str
+    ) -> dict[str, Hold]:
+        """`holds` with these factors held here to a relative error `eps` only; rounding counts as exact."""
+        result = dict(holds)
+        for factor in factors:
+            if factor in self.scope.factors and eps > ROUNDING:
+                here = Hold(Verdict.APPROXIMATE, frozenset({self.name}), frozenset({(self.name, eps)}))
                 result[factor] = result.get(factor, EXACT).join(here)
                 self.reasons[(self.name, factor)] = reason
         return result

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any, ClassVar, Literal
 
 from ...symmetry.irreps import Block, Irrep, Irreps
 from ...symmetry.units import Unit
-from ..types import Index, Plain, Type
+from ..types import Index, Plain, Sphere, Type
 from .activations import SMOOTHNESS, Activation, faded
 from .base import Op, Ref, Scope, Site, Size, Work, result_like
+from .sphere import kept_by_inversion
 
 
 class Mlp(Op):
     """Dense layers with an activation between them.
 
-    On invariants: exact. On anything else every factor that moves the input is broken, because a dense
+    On invariants: exact. On values on a sphere it acts on the channels at every point: exact, until `unsample`
+    sums over the points. On anything else every factor that moves the input is broken, because a dense
     layer mixes components that must stay apart; on positions translation is broken too. Smooth: that of
     the activation. `last: false` stops before the last matrix, which a `density` applies.
     """
@@ -48,7 +51,7 @@ class Mlp(Op):
         holds = dict(result.holds)
         if isinstance(x.rep, Irreps):
             scalar = Irrep(0, 0 if x.rep.group == "SO(2)" else 1)
-            rep: Irreps | Plain = Irreps((Block(self.size(types), scalar),), x.rep.group)
+            rep: Irreps | Plain | Sphere = Irreps((Block(self.size(types), scalar),), x.rep.group)
             if not x.rep.all_scalar:
                 moving = "SO(2)" if x.rep.group == "SO(2)" else "SO(3)"
                 reason = f"a dense layer mixes the components of `{x.rep.simplified()}`"
@@ -57,6 +60,10 @@ class Mlp(Op):
                 holds = site.broken(
                     holds, ("inversion",), f"a dense layer mixes parities of `{x.rep.simplified()}`"
                 )
+        elif isinstance(x.rep, Sphere):
+            acting = (self.activation,) * len(self.widths)
+            rep = replace(x.rep, channels=self.size(types), through=x.rep.through + acting)
+            holds = kept_by_inversion(holds, site, x.rep.sign, acting, self.bias)
         else:
             rep = Plain(self.size(types))
         if x.affine:

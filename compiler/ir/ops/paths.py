@@ -11,6 +11,9 @@ from .base import Dial
 
 # How channels meet: u of the left, v of the right, w of the result.
 Connection = Literal["uvu", "uvv", "uvw", "uuu", "separable", "elementwise"]
+# How features meet as functions on the sphere.
+OnSphere = Literal["gaunt", "s2grid"]
+ON_SPHERE: frozenset[str] = frozenset({"gaunt", "s2grid"})
 SUMMING: frozenset[str] = frozenset({"uvw", "separable"})  # all paths to an irrep add up
 CHANNELWISE: frozenset[str] = frozenset({"uuu", "elementwise"})
 
@@ -39,7 +42,7 @@ def inversion_strength(relax: Sequence[Dial]) -> float:
 
 
 def product_paths(
-    left: Irreps, right: Irreps, wanted: Irreps, relax: Sequence[Dial] = (), mode: Connection = "uvu"
+    left: Irreps, right: Irreps, wanted: Irreps, relax: Sequence[Dial] = (), mode: str = "uvu"
 ) -> list[Path]:
     """The couplings that lead to a wanted irrep, sorted by result; forbidden parities only where relaxed.
 
@@ -66,7 +69,7 @@ def product_paths(
     return [replace(path, into=k) for k, path in enumerate(paths)]
 
 
-def weights_of(path: Path, left: Irreps, right: Irreps, mode: Connection) -> int:
+def weights_of(path: Path, left: Irreps, right: Irreps, mode: str) -> int:
     """How many weights a path takes: [u, v] or [u, v, w] numbers; [u, w] and [v, w] where separable."""
     u, v, w = left.blocks[path.left].mul, right.blocks[path.right].mul, path.out.mul
     return {
@@ -75,5 +78,4 @@ def weights_of(path: Path, left: Irreps, right: Irreps, mode: Connection) -> int
         "uvw": u * v * w,
         "uuu": u,
         "separable": (u + v) * w,
-        "elementwise": 0,
-    }[mode]
+    }.get(mode, 0)

@@ -23,7 +23,18 @@ from .base import (
     expect_irreps,
     result_like,
 )
-from .paths import CHANNELWISE, SUMMING, Connection, Path, product_paths, weights_of
+from .paths import (
+    CHANNELWISE,
+    ON_SPHERE,
+    SUMMING,
+    Connection,
+    OnSphere,
+    Path,
+    product_paths,
+    weights_of,
+)
+from .product_sphere import grid_degree, infer_on_sphere, sphere_paths
+from .sphere import GridDegree
 
 
 class Product(Op):
@@ -36,6 +47,10 @@ class Product(Op):
     - uvw: y_w = sum_uv w_uvw x_u Y_v over all paths: fully connected.
     - separable: uvw with w_uvw = a_uw b_vw, of rank 1.
     - uuu: y_u = w_u x_u Y_u. elementwise: the same of block k with block k, without weights.
+    - gaunt: the product of both sides as functions on the sphere, y_u(n) = x_u(n) Y_u(n), by Gaunt coefficients:
+      all paths add up, those with odd l1+l2+l3 (cross products) are missing, and there are no weights.
+    - s2grid: the same by the points of a grid. Exact where the grid integrates `degree` >= l1+l2+l3 exactly, as
+      it does by default with the fewest points; on a coarser grid approximate, to a measured error.
 
     `weights` names numbers that weight every element by itself (a radial `mlp`); without it they are learned,
     and shared by all elements. `irreps` says which results are wanted; in `uvw` and `separable` it is the
@@ -50,14 +65,18 @@ class Product(Op):
     of: tuple[Ref, Ref]
     weights: Ref | None = None
     irreps: IrrepsField
-    mode: Connection = "uvu"
+    mode: Connection | OnSphere = "uvu"
+    degree: GridDegree | None = None
     relax: tuple[Dial, ...] = ()
 
     ports: ClassVar[tuple[str, ...]] = ("of", "weights")
     reference: ClassVar[str] = "thomas2018tensor"
 
     def paths(self, types: Sequence[Type]) -> list[Path]:
-        return product_paths(types[0].irreps, types[1].irreps, self.irreps, self.relax, self.mode)
+        left, right = types[0].irreps, types[1].irreps
+        if self.mode in ON_SPHERE:
+            return sphere_paths(left, right, self.irreps)
+        return product_paths(left, right, self.irreps, self.relax, self.mode)
 
     def weight_count(self, types: Sequence[Type]) -> int:
         """How many weights the product takes, on every element or in all."""
@@ -68,7 +87,11 @@ class Product(Op):
         left, right = types[:2]
         if not (expect_irreps(left, site, "`product`") and expect_irreps(right, site, "`product`")):
             return None
-        if not site.expect_one_set(types, "`product`") or not self._channels_fit(left, right, site):
+        if not site.expect_one_set(types, "`product`"):
+            return None
+        if self.mode in ON_SPHERE:
+            return self._on_sphere(types, site)
+        if not self._channels_fit(left, right, site):
             return None
         paths = self.paths(types)
         reached = {path.out.irrep for path in paths}
@@ -85,6 +108,14 @@ class Product(Op):
             reason = "paths that parity forbids enter it"
             result = result.with_(holds=site.broken(result.holds, ("inversion",), reason))
         return result.with_(holds=self._weighted(types, result, site))
+
+    def _on_sphere(self, types: Sequence[Type], site: Site) -> Type | None:
+        found = infer_on_sphere(self, types, site)
+        if found is None or not self._weights_fit(types, site):
+            return None
+        rep, holds = found
+        fades = max(one.fades for one in types)
+        return result_like(types, rep=rep, holds=holds, unit=_product_unit(types), fades=fades)
 
     def _channels_fit(self, left: Type, right: Type, site: Site) -> bool:
         """Report channels that cannot be paired."""
@@ -142,7 +173,7 @@ class Product(Op):
             f"{count_of(types[2].dim, 'number')}",
             help=f"let it end in {count_of(count, 'number')}: `out: {count}`"
             if count
-            else "leave `weights` out: elementwise products have none",
+            else f"leave `weights` out: products of mode `{self.mode}` have none",
         )
         return False
 
@@ -165,6 +196,8 @@ class Product(Op):
         params = {"left": str(left), "right": str(right), "out": str(result.rep)}
         if self.mode == "uvu" and self.weights is not None and all(block.mul == 1 for block in right):
             return {**params, "mode": "uvu", "paths": paths}
+        if self.mode in ON_SPHERE:
+            return {**params, "mode": self.mode, "degree": grid_degree(self, types)}
         learned = self.weights is None and self.weight_count(types) > 0
         return {**params, "mode": "connected", "connection": self.mode, "learned": learned, "paths": paths}
 
