@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     Array = NDArray[Any]
 
 MAX_GRID = 64  # degree
-_SAMPLES, _ROTATIONS, _CHANNELS = 32, 16, 8
+_SAMPLES, _ROTATIONS, _CHANNELS = 64, 16, 4
 
 
 def grid_for(degree: int) -> tuple[int, int]:
@@ -34,12 +34,17 @@ def grid_for(degree: int) -> tuple[int, int]:
 
 @lru_cache(maxsize=64)
 def grid_error(
-    inputs: tuple[tuple[int, ...], ...], out: tuple[int, ...], through: tuple[str, ...], degree: int
+    inputs: tuple[tuple[int, ...], ...],
+    out: tuple[int, ...],
+    through: tuple[str, ...],
+    degree: int,
+    network: bool = False,
 ) -> float:
     """How far sums over a grid are from equivariance, relative, RMS over random functions and rotations.
 
     One random function of the degrees in `inputs`, of variance 1 at every point, each degree with an equal part,
-    is taken through the functions named in `through` (channels mixed at random between them); or two functions
+    is taken through the functions named in `through` (channels mixed at random between them, and before the first
+    in a `network`); or two functions
     with unit coefficients are multiplied. Sums over the grid of `degree`, and over rotated copies of it, bring
     the result to the degrees `out`, scaled as the layers scale them: to sum over a rotated grid is to rotate the
     function, apply the op, and rotate back. The error is the standard deviation over rotations, relative to the
@@ -61,9 +66,10 @@ def grid_error(
             x = x / np.sqrt([(2 * l + 1) * len(degrees) for l in degrees for _ in range(2 * l + 1)])[:, None]
         value = value * (harmonics[..., columns] @ x)
     for k, name in enumerate(through):
-        if k:
-            mixing = rng.normal(size=(_CHANNELS, _CHANNELS)) / np.sqrt(_CHANNELS)
-            value = (value.reshape(*value.shape[:2], _SAMPLES, _CHANNELS) @ mixing).reshape(value.shape)
+        if k or network:
+            mixing = rng.normal(size=(_SAMPLES, _CHANNELS, _CHANNELS)) / np.sqrt(_CHANNELS)
+            parts = value.reshape(*value.shape[:2], _SAMPLES, _CHANNELS)
+            value = np.einsum("rpsc,scd->rpsd", parts, mixing, optimize=True).reshape(value.shape)
         value = _unit_moment(name)(value)
     columns = _columns(out)
     size = [np.sqrt(2 * l + 1) if len(inputs) == 1 else _product_scale(inputs, l) for l in out]

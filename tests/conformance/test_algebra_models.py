@@ -87,7 +87,7 @@ result: {kind: act, of: back, form: norm}
 
 SPHERE = """
 rough: {{kind: act, of: nodes, form: s2, f: silu{degree}}}
-values: {{kind: sample, of: rough, degree: 12}}
+values: {{kind: sample, of: rough, degree: 14}}
 mixed: {{kind: mlp, of: values, widths: [6], out: 4}}
 smooth: {{kind: unsample, of: mixed}}
 product: {{kind: product, of: [smooth, nodes], irreps: 4x0e+4x1o+4x2e, mode: s2grid}}
@@ -103,7 +103,7 @@ def test_an_approximate_verdict_reaches_the_claims_with_the_sum_of_errors():
         assert claims[factor].verdict == "approximate"
         assert claims[factor].ops == ("rough", "smooth")
         assert claims[factor].within == 1e-2
-        assert 2e-3 < claims[factor].eps < 5e-3
+        assert 3e-3 < claims[factor].eps < 8e-3
     assert claims["translation"].verdict == "exact"
     energy, forces = errors(model, inputs, random_rotation(3))
     assert 1e-7 < energy < 1e-2
@@ -113,7 +113,7 @@ def test_an_approximate_verdict_reaches_the_claims_with_the_sum_of_errors():
     assert error.code == "T230"
     assert "with 1 more" in error.message
     finer, _ = model_of(compiled(SPHERE.format(degree=", degree: 16"), "{O(3): {hard: {within: 1e-3}}}"))
-    assert finer.plan.claims[0].eps < claims["SO(3)"].eps / 5
+    assert finer.plan.claims[0].eps < claims["SO(3)"].eps - 3e-3
 
 
 @pytest.mark.parametrize(

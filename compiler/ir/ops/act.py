@@ -132,6 +132,8 @@ class Act(Op):
 
     def lower(self, types: Sequence[Type], result: Type, scope: Scope) -> dict[str, Any]:
         params = {"form": self.form, "f": self.f, "in": str(types[0].rep), "out": str(result.rep)}
+        if self.form in ("s2", "s2_product"):
+            return {**params, "degree": self.grid(types[0].irreps)}
         return {**params, "gate": self.gate, "odd": self.odd} if self.form == "gate" else params
 
 

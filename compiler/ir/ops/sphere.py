@@ -67,7 +67,7 @@ def summed(
     n_b, n_a = grid_for(grid)
     made_of = f"{' of '.join(reversed(through))} of degree {needed - max(out)}" if through else "a product"
     reason = f"sums over {n_b}x{n_a} points of a sphere are not exact for {made_of}"
-    eps = grid_error(inputs, out, through, grid) * (ALLOWANCE if network else 1.0)
+    eps = grid_error(inputs, out, through, grid, network) * (ALLOWANCE if network else 1.0)
     return site.approximate(holds, ("SO(3)", "inversion"), eps, reason)
 
 
