@@ -57,6 +57,14 @@ CITATIONS: dict[str, Citation] = {
         1978,
         doi="10.1007/978-1-4612-6333-3",
     ),
+    "cen2024hegnn": Citation(
+        "inproceedings",
+        ("Jiacheng Cen", "Anyi Li", "Ning Lin", "Yuxiang Ren", "Zihe Wang", "Wenbing Huang"),
+        "Are High-Degree Representations Really Unnecessary in Equivariant Graph Neural Networks?",
+        _NEURIPS,
+        2024,
+        arxiv="2410.11443",
+    ),
     "cohen2018spherical": Citation(
         "inproceedings",
         ("Taco S. Cohen", "Mario Geiger", "Jonas Köhler", "Max Welling"),

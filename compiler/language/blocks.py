@@ -17,6 +17,7 @@ from .schema_parts import Block
 
 Degree = Annotated[int, Field(ge=0, le=8)]
 Widths = tuple[Size, ...]
+Reduction = Literal["average", "root_average", "sum", "mean"]
 MOST_COPIES = 100
 
 
@@ -67,6 +68,10 @@ class PowerSpec(Block):
     order: Annotated[int, Field(ge=1, le=4)] = Field(
         description="highest degree of the symmetric power (body order minus one)"
     )
+    of: Literal["mixed", "sums"] = Field(
+        default="mixed",
+        description="what is multiplied: linear combinations of the sums, or the sums themselves",
+    )
 
 
 class RadialMlp(Block):
@@ -101,7 +106,7 @@ class MessageSpec(Block):
         default=(64, 64, 64), description="the weights: hidden widths of a network, or another form"
     )
     activation: Activation = Field(default="silu", description="of a network given by its widths")
-    reduce: Literal["average", "root_average", "sum", "mean"] = Field(
+    reduce: Reduction = Field(
         default="average",
         description="how messages are added up: divided by the average number of neighbours, by its root, "
         "not at all, or by the number at hand",
@@ -136,6 +141,35 @@ class MpBlock(Block):
         default="none", description="what of the old features is added"
     )
     act: ActSpec | None = Field(default=None, description="a nonlinearity at the end")
+
+
+class PainnBlock(Block):
+    """One layer of PaiNN: scalars and vectors that are exchanged with neighbours, and then with each other."""
+
+    kind: Literal["painn"] = Field(description="scalars and vectors in exchange")
+    activation: Activation = Field(default="silu", description="of its networks")
+    reduce: Reduction = Field(default="sum", description="how messages are added up")
+
+
+class EgnnBlock(Block):
+    """One layer of EGNN, with features of higher degree where `steerable`.
+
+    Messages are dense networks of the features at both ends, of the squared distance, and of the inner products
+    of the features of higher degree. They move the positions along the edges.
+    """
+
+    kind: Literal["egnn"] = Field(description="messages of invariants that move positions")
+    steerable: bool = Field(
+        default=False, description="whether atoms have features of every degree of the harmonics too"
+    )
+    activation: Activation = Field(default="silu", description="of its networks")
+    attention: bool = Field(
+        default=False, description="whether messages are weighted by a sigmoid of themselves"
+    )
+    residual: bool = Field(default=True, description="whether the old features are added to the new ones")
+    move: bool = Field(default=True, description="whether positions are moved")
+    step: Annotated[float, Field(gt=0)] = Field(default=0.01, description="what the moves are multiplied by")
+    reduce: Reduction = Field(default="average", description="how messages are added up")
 
 
 class ActBlock(Block):
@@ -193,7 +227,8 @@ class PairsBlock(Block):
     activation: Activation = Field(default="tanh", description="its nonlinearity")
 
 
-AtomsBlock = Annotated[MpBlock | ActBlock | LinearBlock, Field(discriminator="kind")]
+AtomsBlock = Annotated[MpBlock | PainnBlock | EgnnBlock | ActBlock | LinearBlock, Field(discriminator="kind")]
+LAYER_BLOCKS = (MpBlock, PainnBlock, EgnnBlock)  # after each of these the features are read
 StateBlock = Annotated[MlpBlock | KineticBlock | PairsBlock, Field(discriminator="kind")]
 
 
@@ -206,6 +241,7 @@ class Head(Block):
     read: Literal["linear"] = Field(default="linear", description="how each layer is read")
     layers: Literal["all", "last"] = Field(default="all", description="which layers are read")
     last: Widths = Field(default=(16,), description="hidden widths of the last layer's network")
+    bias: bool = Field(default=False, description="whether its hidden layers have a bias")
     activation: Activation = Field(default="silu", description="of that network")
 
 

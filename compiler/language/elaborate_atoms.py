@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from ..ir.ops import Act, Embed, Length, Linear, Radial, Relative, Sph
-from .blocks import ActBlock, AtomsModel, LinearBlock, MpBlock, RadialFeatures
+from .blocks import (
+    LAYER_BLOCKS,
+    ActBlock,
+    AtomsModel,
+    EgnnBlock,
+    LinearBlock,
+    MpBlock,
+    PainnBlock,
+    RadialFeatures,
+)
 from .builder import Builder
 from .codes import Code
 from .diagnostics import Report
+from .elaborate_egnn import egnn
 from .elaborate_heads import Carried, add_heads
 from .elaborate_mp import Layers, activate, message_passing
+from .elaborate_painn import painn
 from .levels import ModelSource
 from .schema import Spec
 
@@ -33,15 +44,25 @@ def elaborate_atoms(model: AtomsModel, where: ModelSource, spec: Spec, report: R
     graph.add("radial", _radial(model.features.radial, lengths), top)
     graph.add("harmonics", Sph(of=vectors, lmax=model.features.harmonics), top)
     layers = Layers(graph, model, where, graph.add("features", Embed(of="species", out=node.dim), top), node)
+    layers.cutoff = getattr(spec.system, "cutoff", 0.0)
+    computed = [target.rep for target in spec.targets.values() if target.is_computed]
+    layers.vectors_wanted = any(
+        rep and set(rep.replace(" ", "").split("+")) - {"0e", "1x0e"} for rep in computed
+    )
 
     ends: list[Carried] = []
     layer = 0
     for k, block in enumerate(model.blocks):
-        prefix = f"layer{layer + 1}" if isinstance(block, MpBlock) else f"block{k + 1}"
+        is_layer = isinstance(block, LAYER_BLOCKS)
+        layer += is_layer
+        prefix = f"layer{layer}" if is_layer else f"block{k + 1}"
         match block:
             case MpBlock():
-                layer += 1
                 message_passing(layers, block, k, prefix)
+            case PainnBlock():
+                painn(layers, block, k, prefix)
+            case EgnnBlock():
+                egnn(layers, block, k, prefix)
             case ActBlock():
                 op = Act(of=layers.carried, form=block.form, f=block.f)
                 activate(layers, prefix, op, layers.irreps, k)
@@ -49,7 +70,7 @@ def elaborate_atoms(model: AtomsModel, where: ModelSource, spec: Spec, report: R
                 linear = Linear(of=layers.carried, out=block.out)
                 layers.carried, layers.irreps = graph.add(prefix, linear, where.span(k, "out")), block.out
         # Read after every layer, and after what follows the last one.
-        is_layer_end = k + 1 == len(model.blocks) or isinstance(model.blocks[k + 1], MpBlock)
+        is_layer_end = k + 1 == len(model.blocks) or isinstance(model.blocks[k + 1], LAYER_BLOCKS)
         if is_layer_end:
             ends.append(Carried(prefix, layers.carried, layers.irreps))
     add_heads(graph, ends, model.heads, spec, where, report)

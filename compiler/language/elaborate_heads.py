@@ -169,7 +169,7 @@ def _read(
         hidden = Irreps(tuple(IrrepsBlock(width, one) for one in irreps.kinds))
         gates = sum(block.mul for block in hidden if not block.irrep.is_invariant)
         before = (Irreps((IrrepsBlock(gates, INVARIANT),)) + hidden).simplified() if gates else hidden
-        value = graph.add(f"{prefix}.read{n + 1}", Linear(of=value, out=before), where.anchor)
+        value = graph.add(f"{prefix}.read{n + 1}", Linear(of=value, out=before, bias=head.bias), where.anchor)
         act = Act(of=value, form="gate" if gates else "pointwise", f=head.activation)
         value = graph.add(f"{prefix}.read{n + 1}.act", act, where.anchor)
     return graph.add(prefix, Linear(of=value, out=irreps), where.anchor)

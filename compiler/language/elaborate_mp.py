@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..ir.ops import (
     Act,
@@ -36,13 +36,20 @@ def invariants(count: int) -> Irreps:
 
 @dataclass(slots=True)
 class Layers:
-    """What passes from block to block: the graph so far, and the features that nodes carry."""
+    """What passes from block to block: the graph so far, and the features that nodes carry.
+
+    `tracks` are values beside those features that blocks of one kind hand to the next; `vectors_wanted` says
+    that some target is no invariant.
+    """
 
     graph: Builder
     model: AtomsModel
     where: ModelSource
     carried: str
     irreps: Irreps
+    cutoff: float = 0.0
+    tracks: dict[str, str] = field(default_factory=dict)
+    vectors_wanted: bool = False
 
     def envelope(self) -> str | None:
         """The value of the envelope on every edge, made when first asked for; None where there is none."""
@@ -75,7 +82,7 @@ def message_passing(layers: Layers, block: MpBlock, k: int, prefix: str) -> None
     product = Product(of=(sources, "harmonics"), weights=weights, irreps=wanted)
     messages = graph.add(f"{prefix}.messages", product, where.span(k, "message", "irreps"))
     value = graph.add(f"{prefix}.pooled", Reduce(of=messages, to="node", norm=block.message.reduce), message)
-    if block.mix == "species" or block.power is not None:
+    if block.mix == "species" or (block.power is not None and block.power.of == "mixed"):
         value = graph.add(f"{prefix}.A", Linear(of=value, out=wanted), message)
     if block.mix == "species":
         mix = Linear(of=value, out=wanted, species="species")

@@ -21,7 +21,7 @@ from .schema import GROUPS, Spec
 Schema = dict[str, Any]
 
 _SEARCH = {"$ref": "#/$defs/Search"}
-_ATOMS_BLOCKS = ("MpBlock", "ActBlock", "LinearBlock")
+_ATOMS_BLOCKS = ("MpBlock", "PainnBlock", "EgnnBlock", "ActBlock", "LinearBlock")
 _STATE_BLOCKS = ("MlpBlock", "KineticBlock", "PairsBlock")
 _TAGS = frozenset({"equic", "name", "kind", "extends"})  # these say what is searched, and are not searched
 _NOTES = ("description", "default", "examples")

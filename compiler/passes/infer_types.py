@@ -61,6 +61,9 @@ _FROM_THE_ORIGIN = frozenset({"linear", "act", "product", "power", "norm"})
 # The ops that read labels; `input` makes them.
 _LABELS = {
     ("embed", "of"),
+    ("resnet", "species"),
+    ("ones", "of"),
+    ("pair_kind", "of"),
     ("linear", "species"),
     ("power", "species"),
     ("shift_scale", "species"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from .act import act
-from .algebra import Add, Concat, Difference, Inner, Scale, Slice, Weigh
+from .algebra import Add, Concat, Difference, Inner, Norms, Scale, Slice, Weigh
 from .base import Layer, Params
 from .bodies import Distances
 from .by_species import AllSpecies, Lookup
@@ -18,6 +18,7 @@ from .indexing import Gather, reduce
 from .inputs import Embed, Input, PairKind, ShiftScale
 from .linear import Linear
 from .mlp import Mlp
+from .networks import Bias, Gram, Keep, Ones, Resnet
 from .norm import norm
 from .power import Power
 from .product import product
@@ -59,6 +60,12 @@ LAYERS: dict[str, Callable[[Params], Layer]] = {
     "slice": Slice,
     "difference": Difference,
     "inner": Inner,
+    "norms": Norms,
+    "gram": Gram,
+    "resnet": Resnet,
+    "keep": Keep,
+    "ones": Ones,
+    "bias": Bias,
     "cross": Cross,
     "distances": Distances,
     "scale": Scale,

@@ -119,12 +119,37 @@ class Inner(Layer):
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
 
 
+class Norms(Layer):
+    """The length of every irrep, rounded at zero.
+
+        y_u = sqrt(sum_m x_(m,u)^2 + eps)
+
+    Shapes:    x [*, in.dim] -> y [*, in.count]
+    Units:     those of x
+    Claims:    invariant under every orthogonal group
+    Reference: schutt2021painn
+    """
+
+    def __init__(self, params: Params) -> None:
+        super().__init__()
+        self.irreps, self.eps = Irreps.parse(params["in"]), float(params["eps"])
+
+    def forward(self, x: Tensor) -> Tensor:
+        squares = x * x
+        parts = [
+            squares[..., block.slice].unflatten(-1, (block.size, block.mul)).sum(-2) for block in self.irreps
+        ]
+        total = parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
+        return (total + self.eps).sqrt()
+
+
 class Weigh(Layer):
     """Every irrep times an invariant.
 
         y_(m,u) = w_u x_(m,u),   one w for all, or one for each irrep
+        y_(m,uc) = w_(u,c) x_(m,u)   with copies
 
-    Shapes:    x [*, in.dim], w [*, 1] or [*, in.count] -> y [*, in.dim]
+    Shapes:    x [*, in.dim], w [*, 1] or [*, in.count copies] -> y [*, in.dim copies]
     Units:     product of those of x and w
     Claims:    equivariant under every group that leaves w alone
     """
@@ -132,16 +157,20 @@ class Weigh(Layer):
     def __init__(self, params: Params) -> None:
         super().__init__()
         self.irreps = Irreps.parse(params["in"])
-        self.one = int(params["weights"]) == 1
+        self.copies = int(params.get("copies", 1))
+        self.one = int(params["weights"]) == 1 and self.copies == 1
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
-        if self.one or self.irreps.dim == self.irreps.count:
+        if self.one or (self.irreps.dim == self.irreps.count and self.copies == 1):
             return x * w
         blocks = list(self.irreps)
         values = x.split([block.dim for block in blocks], dim=-1)
-        weights = w.split([block.mul for block in blocks], dim=-1)
+        weights = w.split([block.mul * self.copies for block in blocks], dim=-1)
         parts = [
-            (value.unflatten(-1, (block.size, block.mul)) * weight.unsqueeze(-2)).flatten(-2)
+            (
+                value.unflatten(-1, (block.size, block.mul, 1))
+                * weight.unflatten(-1, (1, block.mul, self.copies))
+            ).flatten(-3)
             for block, value, weight in zip(blocks, values, weights, strict=True)
         ]
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)

@@ -192,6 +192,16 @@ EXAMPLES = {
     "norm of systems": ("norm", norm(MIXED, over="system"), [(4, MIXED), SYSTEM, CELL], MIXED),
     "add": ("add", {}, [(5, MIXED), (5, MIXED), (5, MIXED)], MIXED),
     "difference": ("difference", {}, [(5, MIXED), (5, MIXED)], MIXED),
+    "weigh, copies": (
+        "weigh",
+        {"in": MIXED, "weights": 39, "copies": 3},
+        [(5, MIXED), (5, "39")],
+        "12x0e+9x1o+6x1e+6x2e+6x0o",
+    ),
+    "gram": ("gram", {"in": "4x0e+4x1o+4x2e", "columns": 2}, [(5, "4x0e+4x1o+4x2e")], "8x0e"),
+    "keep": ("keep", {"in": MIXED, "blocks": [1, 4]}, [(5, MIXED)], "3x1o+2x0o"),
+    "bias": ("bias", {"in": MIXED}, [(5, MIXED)], MIXED),
+    "norms": ("norms", {"in": MIXED, "eps": 1e-8}, [(5, MIXED)], "13x0e"),
     "weigh": ("weigh", {"in": MIXED, "weights": 13}, [(5, MIXED), (5, "13")], MIXED),
     "weigh, one for all": ("weigh", {"in": MIXED, "weights": 1}, [(5, MIXED), (5, "1")], MIXED),
     "scale": ("scale", {"by": 0.3}, [(5, MIXED)], MIXED),
@@ -209,7 +219,18 @@ EXAMPLES = {
 }
 
 # layers of invariant numbers, whose claim is only that their inputs are
-INVARIANT = {"input", "radial", "envelope", "embed", "pair_kind", "mlp", "shift_scale", "all_species"}
+INVARIANT = {
+    "input",
+    "radial",
+    "envelope",
+    "embed",
+    "pair_kind",
+    "resnet",
+    "ones",
+    "mlp",
+    "shift_scale",
+    "all_species",
+}
 MATRICES = {"tensor"}  # its claim is in test_tensor.py
 
 

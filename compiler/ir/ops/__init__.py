@@ -10,6 +10,7 @@ from .base import Dial, Op, Scope, Site
 from .bodies import Distances
 from .by_species import AllSpecies, Lookup
 from .concat import Concat
+from .constants import Bias, Ones
 from .cross import Cross
 from .density import Density
 from .difference import Difference
@@ -17,16 +18,20 @@ from .frame import Frame
 from .from_frame import FromFrame
 from .gather import Gather
 from .grad import Grad
+from .gram import Gram
 from .inner import Inner
+from .keep import Keep
 from .linear import Linear
 from .mlp import Mlp
 from .norm import Norm
+from .norms import Norms
 from .poisson import Poisson
 from .power import Power
 from .product import Product
 from .radial import Envelope, Radial
 from .reduce import Reduce
 from .rescale import Rescale
+from .resnet import Resnet
 from .sample import Sample
 from .scale import Scale
 from .shift_scale import ShiftScale
@@ -66,6 +71,12 @@ OPS: tuple[type[Op], ...] = (
     Concat,
     Difference,
     Inner,
+    Norms,
+    Gram,
+    Resnet,
+    Keep,
+    Ones,
+    Bias,
     Cross,
     Distances,
     Scale,
@@ -108,6 +119,12 @@ AnyOp = Annotated[
     | Concat
     | Difference
     | Inner
+    | Norms
+    | Gram
+    | Resnet
+    | Keep
+    | Ones
+    | Bias
     | Cross
     | Distances
     | Scale

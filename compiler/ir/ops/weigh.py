@@ -6,20 +6,22 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
 from ...language.codes import Code
-from ...symmetry.irreps import Irreps
+from ...symmetry.irreps import Block, Irreps
 from ..types import Type
-from .base import Op, Ref, Scope, Site, expect_irreps, result_like
+from .base import Op, Ref, Scope, Site, Size, expect_irreps, result_like
 
 
 class Weigh(Op):
     """Every irrep times an invariant: y_(m,u) = w_u x_(m,u), with one w for all, or one for each irrep.
 
-    Type: R, 1x0e or n x 0e -> R, n the number of irreps; units multiply. Verdict: exact where w is invariant.
+    With `copies` c, each irrep is taken c times, with a weight for each: y_(m,uc) = w_(u,c) x_(m,u). Type: R,
+    1x0e or cn x 0e -> c R, n the number of irreps; units multiply. Verdict: exact where w is invariant.
     """
 
     kind: Literal["weigh"] = "weigh"
     of: Ref
     by: Ref
+    copies: Size = 1
 
     ports: ClassVar[tuple[str, ...]] = ("of", "by")
     reference: ClassVar[str] = "definition"
@@ -30,15 +32,17 @@ class Weigh(Op):
             return None
         if not site.expect_one_set(types, "`weigh`"):
             return None
-        if w.dim not in (1, x.irreps.count):
+        wanted = x.irreps.count * self.copies
+        if w.dim != wanted and (w.dim, self.copies) != (1, 1):
             site.error(
                 Code.REP_MISMATCH,
-                f"`{x.irreps.short}` takes 1 or {x.irreps.count} weights, but `{self.by}` gives {w.dim}",
-                help=f"bring the weights to `{x.irreps.count}x0e`, or to one",
+                f"`{x.irreps.short}` takes {wanted} weights, but `{self.by}` gives {w.dim}",
+                help=f"bring the weights to `{wanted}x0e`" + (", or to one" if self.copies == 1 else ""),
             )
             return None
+        rep = Irreps(tuple(Block(block.mul * self.copies, block.irrep) for block in x.irreps), x.irreps.group)
         result = result_like(
-            types, unit=x.unit * w.unit, fades=max(x.fades, w.fades), affine=x.affine or w.affine
+            types, rep=rep, unit=x.unit * w.unit, fades=max(x.fades, w.fades), affine=x.affine or w.affine
         )
         holds = dict(result.holds)
         if not w.irreps.all_scalar:
@@ -52,4 +56,4 @@ class Weigh(Op):
     def lower(self, types: Sequence[Type], result: Type, scope: Scope) -> dict[str, Any]:
         rep = types[0].rep
         assert isinstance(rep, Irreps)
-        return {"in": str(rep), "weights": types[1].dim}
+        return {"in": str(rep), "weights": types[1].dim, "copies": self.copies}
