@@ -13,10 +13,12 @@ import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 from torch import nn
+
+from ..errors import ArtifactError
 
 Key = tuple[str, str]  # module, name
 # classes that emitted code constructs as ours does
@@ -35,15 +37,43 @@ class _Home:
 
 @dataclass(slots=True)
 class Definitions:
-    """What an emitted file defines and imports; `name_of` adds a class or function and all that it uses."""
+    """What an emitted file defines and imports; `name_of` adds a class or function and all that it uses.
+
+    `read` are attributes that are read by something else than the definitions.
+    """
 
     keys: list[Key] = field(default_factory=list)
+    read: set[str] = field(default_factory=set)
     imports: set[tuple[str, str | None]] = field(default_factory=set)
 
     def name_of(self, thing: Any) -> str:
         """How the emitted file calls a class or function of ours; it is defined there from now on."""
         self._add((thing.__module__, thing.__qualname__))
         return self._name((thing.__module__, thing.__qualname__))
+
+    def lambda_text(self, function: FunctionType) -> str:
+        """The source of a lambda; what it reads of its module is defined from now on.
+
+        Raises:
+            ArtifactError: its line has several, or it reads a name that is another's in the emitted file.
+        """
+        home, line = _home(function.__module__), function.__code__.co_firstlineno
+        trees = [ast.walk(statement) for statement in home.bound.values()]
+        found = {
+            id(one): one
+            for tree in trees
+            for one in tree
+            if isinstance(one, ast.Lambda) and one.lineno == line
+        }
+        if len(found) != 1:
+            raise ArtifactError(f"{function!r} cannot be told from others on line {line} of its module")
+        (node,) = found.values()
+        inner = set(function.__code__.co_freevars) | set(function.__code__.co_varnames)
+        for name in _names(node):
+            key = None if name in inner else self._resolve(function.__module__, name)
+            if key is not None and self._name(key) != name:
+                raise ArtifactError(f"{function!r} reads `{name}`, which is another's in the emitted file")
+        return ast.unparse(node)
 
     def _add(self, key: Key) -> None:
         if key not in self.keys:
@@ -58,7 +88,7 @@ class Definitions:
     def attributes(self, kind: type[nn.Module]) -> set[str]:
         """The attribute names that the kept methods of a layer read."""
         classes = [one for one in kind.__mro__ if one.__module__.startswith(_ROOT)]
-        used: set[str] = set()
+        used = set(self.read)
         while True:
             before = len(used)
             for one in classes:
@@ -67,9 +97,9 @@ class Definitions:
             if len(used) == before:
                 return used
 
-    def texts(self, read: set[str] = frozenset()) -> list[str]:  # type: ignore[assignment]
-        """Every definition, what it needs before it; `read` are attributes that the rest of the file reads."""
-        used = set(read)
+    def texts(self) -> list[str]:
+        """Every definition, what it needs before it."""
+        used = set(self.read)
         while True:  # until no kept method calls a method that was dropped so far
             before = len(used), len(self.keys)
             for key in list(self.keys):

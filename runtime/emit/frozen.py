@@ -8,6 +8,7 @@ import json
 import math
 import zlib
 from collections.abc import Callable, Mapping
+from types import FunctionType, MethodType
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from ..errors import ArtifactError
 from ..layers.base import Constant, parameter
 from .definitions import Definitions
+from .pieces import bound
 
 WIDTH = 110
 _INLINE = 80  # tensors whose literal is longer than this are packed at the end of the file
@@ -80,6 +82,8 @@ class Freezer:
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
             fields = {one.name: getattr(value, one.name) for one in dataclasses.fields(value)}
             return self._record(value, fields, indent)
+        if isinstance(value, FunctionType) and value.__name__ == "<lambda>":
+            return self._lambda(value, indent)
         if callable(value):
             return self._function(value)
         raise ArtifactError(f"a layer holds a {type(value).__name__}, which cannot be written as source")
@@ -92,15 +96,35 @@ class Freezer:
         kind = type(module)
         ours = kind.__module__.startswith(__name__.split(".emit.")[0])
         name = self.definitions.name_of(kind) if ours else f"{kind.__module__}.{kind.__qualname__}"
+        methods = {
+            key: value.__name__
+            for key, value in vars(module).items()
+            if isinstance(value, MethodType) and value.__self__ is module
+        }
+        self.definitions.read.update(methods.values())
         read = self.definitions.attributes(kind) if ours else vars(module).keys()
         parts = {key: value for key, value in vars(module).items() if key not in _OWN and key in read}
         parts |= dict(module._parameters) | dict(module._modules)
-        items = [f"{key}={self.expression(value, indent + 4)}" for key, value in parts.items()]
+        items = [
+            f"{key}={self.expression(value, indent + 4)}"
+            for key, value in parts.items()
+            if key not in methods
+        ]
+        items += [f'{key}={self.definitions.name_of(bound)}("{name}")' for key, name in methods.items()]
         for key, value in module._buffers.items():
             saved = key not in module._non_persistent_buffers_set
             text = "None" if value is None else self._tensor(value)
             items.append(f"{key}=nn.Buffer({text}, persistent={saved})")
         return laid_out("make(", [name, *items], ")", indent)
+
+    def _lambda(self, value: FunctionType, indent: int) -> str:
+        """A lambda as it is written, around it one that binds what it closes over."""
+        text = self.definitions.lambda_text(value)
+        names = value.__code__.co_freevars
+        if not names:
+            return f"({text})"
+        bound = [self.expression(cell.cell_contents, indent + 4) for cell in value.__closure__ or ()]
+        return laid_out(f"(lambda {', '.join(names)}: {text})(", bound, ")", indent)
 
     def _function(self, value: Callable[..., Any]) -> str:
         module = getattr(value, "__module__", "") or ""

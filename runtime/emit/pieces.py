@@ -12,12 +12,16 @@ from torch import Tensor, nn
 TABLES: dict[str, tuple[str, tuple[int, ...], str]] = {}
 
 
+class bound(str):
+    """The name of a method of the layer itself, as an attribute's value."""
+
+
 def make(kind: type[nn.Module], **attributes: Any) -> nn.Module:
     """A layer whose tables are built already: an instance with these attributes, its constructor not called."""
     module = kind.__new__(kind)
     nn.Module.__init__(module)
     for name, value in attributes.items():
-        setattr(module, name, value)
+        setattr(module, name, getattr(module, value) if isinstance(value, bound) else value)
     return module
 
 

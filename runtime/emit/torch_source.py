@@ -40,7 +40,7 @@ def emit_torch(plan: Plan) -> str:
         >>> "class Model(nn.Module):" in emit_torch(hnn_plan(dim=2, separable=True))
         True
     """
-    model = build_module(plan, dtype=torch.float64)
+    model = build_module(plan, dtype=torch.float64, kernels="reference")
     definitions = Definitions()
     definitions.imports |= {("torch", None), ("torch:nn", None), ("torch:Tensor", None)}
     freezer = Freezer(definitions)
@@ -53,7 +53,8 @@ def emit_torch(plan: Plan) -> str:
         definitions.name_of(pieces.table)
     shapes = freezer.expression(statistic_shapes(plan), 8)
     statistics = f"{definitions.name_of(Statistics)}({shapes})"
-    layers = [text for text in definitions.texts(body.borrowed) if not text.startswith("TABLES")]
+    definitions.read |= body.borrowed
+    layers = [text for text in definitions.texts() if not text.startswith("TABLES")]
     parts = [
         _docstring(plan, model),
         "from __future__ import annotations",

@@ -13,6 +13,7 @@ from equic.runtime.emit import emit_torch
 from equic.runtime.emit.definitions import Definitions
 from equic.runtime.emit.frozen import Freezer
 from equic.runtime.errors import ArtifactError
+from equic.runtime.layers.radial import envelope_of
 from equic.runtime.plan import Plan
 from equic.runtime.testing.plans import hnn_plan, mace_plan, pairwise_plan
 
@@ -46,7 +47,7 @@ def with_random_statistics(model):
 def test_the_emitted_module_gives_the_same_numbers(name):
     plan = PLANS[name]()
     torch.manual_seed(0)
-    ours = with_random_statistics(build_module(plan, seed=4, dtype=torch.float64))
+    ours = with_random_statistics(build_module(plan, seed=4, dtype=torch.float64, kernels="reference"))
     theirs = emitted(plan)
     theirs.load_state_dict(ours.state_dict())
     inputs = inputs_for(plan)
@@ -59,7 +60,7 @@ def test_the_emitted_module_gives_the_same_numbers(name):
 
 def test_the_emitted_module_can_be_trained():
     plan = mace_plan()
-    ours = with_random_statistics(build_module(plan, seed=4, dtype=torch.float64))
+    ours = with_random_statistics(build_module(plan, seed=4, dtype=torch.float64, kernels="reference"))
     theirs = emitted(plan)
     theirs.load_state_dict(ours.state_dict())
     inputs = inputs_for(plan)
@@ -92,7 +93,7 @@ assert "numpy" not in sys.modules
 
 def test_it_runs_where_there_is_torch_alone(tmp_path: Path):
     plan = mace_plan()
-    ours = with_random_statistics(build_module(plan, seed=4, dtype=torch.float64))
+    ours = with_random_statistics(build_module(plan, seed=4, dtype=torch.float64, kernels="reference"))
     inputs = inputs_for(plan)
     (tmp_path / "emitted.py").write_text(emit_torch(plan), encoding="utf-8")
     for name, value in (("weights", ours.state_dict()), ("inputs", inputs), ("outputs", ours(inputs))):
@@ -116,8 +117,24 @@ def test_equal_names_of_two_modules_stay_apart():
     assert "return _frozen_wigner(values" in text
 
 
+def test_a_lambda_is_written_with_what_it_closes_over():
+    freezer = Freezer(Definitions())
+    names = {"torch": torch}
+    exec("from __future__ import annotations\nfrom torch import Tensor\n", names)
+    for shape in ({"cosine": 0.5}, {"polynomial": 5}, None):
+        ours = envelope_of(shape, 4.0)
+        text = freezer.expression(ours, 0)
+        definitions = freezer.definitions.texts()
+        exec("\n".join([*freezer.definitions.import_lines(), *definitions]), names)
+        r = torch.linspace(0, 5, 20, dtype=torch.float64)
+        torch.testing.assert_close(eval(text, names)(r), ours(r), rtol=0, atol=0)
+
+
 def test_what_has_no_source_is_refused():
     layer = torch.nn.Identity()
-    layer.f = lambda x: x
+    layer.f = open
     with pytest.raises(ArtifactError, match="no name that source can use"):
+        Freezer(Definitions()).expression(layer, 0)
+    layer.f = [lambda x: x, lambda x: 2 * x][1]
+    with pytest.raises(ArtifactError, match="cannot be told from others"):
         Freezer(Definitions()).expression(layer, 0)

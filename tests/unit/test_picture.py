@@ -2,7 +2,7 @@
 
 import re
 import xml.etree.ElementTree as ElementTree
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import pytest
 from equic.compiler.language.presets import preset_names
@@ -58,7 +58,7 @@ def test_edges_run_down_and_pass_beside_boxes(name):
     for path in paths:
         points = [(float(x), float(y)) for x, y in PATH.findall(path)]
         ends = [points[0], *points[3::3]]
-        assert all(a[1] <= b[1] for a, b in zip(ends, ends[1:], strict=False))
+        assert all(a[1] <= b[1] for a, b in pairwise(ends))
         for x, y in ends[1:-1]:
             assert not any(l < x < r and t < y < b for l, t, r, b in boxes.values())
 
