@@ -112,6 +112,8 @@ def fill_preset(
 
     Each value of the result stands where the parameter does that the user set and that flows into it: of several
     the one furthest above its default; with none, at `architecture:`.
+
+    A `when` names one of `conditions`, or a choice of the preset: `first_layer=residual`.
     """
     values: dict[str, object] = {name: one.default for name, one in preset.parameters.items()}
     fine = True
@@ -150,8 +152,12 @@ def fill_preset(
     # few copies of an irrep never hurt: they are to blame only where they are more than usual
     suspects = [name for name in given if name not in copies or excess[name] > 1]
     urgent = sorted(suspects, key=lambda name: -excess[name])
+    chosen = {f"{name}={values[name]}" for name, one in preset.parameters.items() if one.type == "choice"}
     filling = _Filling(
-        values, conditions, {name: places[name] for name in urgent}, source.span(("model", "architecture"))
+        values,
+        conditions | chosen,
+        {name: places[name] for name in urgent},
+        source.span(("model", "architecture")),
     )
     return filling.node(preset.model)
 

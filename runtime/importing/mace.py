@@ -34,6 +34,9 @@ from torch import Tensor
 
 from .bases import coupling_factor, power_map
 
+# what the peer calls its layers: without and with the features of the atom itself
+_AGNOSTIC, _RESIDUAL = "RealAgnosticInteractionBlock", "RealAgnosticResidualInteractionBlock"
+
 # a dict, or what `numpy.load` gives for an npz
 Arrays = Mapping[str, Any]
 
@@ -67,6 +70,11 @@ class _Config:
         return len(self.interactions)
 
     @property
+    def residual(self) -> bool:
+        """Whether the first layer keeps the atoms' own features too."""
+        return self.interactions[0] == _RESIDUAL
+
+    @property
     def channels(self) -> int:
         return Irreps.parse(self.features[0])[0].mul
 
@@ -95,6 +103,7 @@ def mace_spec(arrays: Arrays) -> dict[str, Any]:
             "hidden_lmax": len(Irreps.parse(config.features[0])) - 1,
             "correlation": config.correlation[0],
             "layers": config.layers,
+            "first_layer": "residual" if config.residual else "agnostic",
             "bessel": config.bessel,
             "envelope": config.envelope,
             "radial": list(config.radial),
@@ -195,7 +204,7 @@ class _Translation:
         inputs, features, messages = config.inputs(t), config.features[t], config.messages[t]
         self._linear(f"{here}.up", f"{there}.linear_up", inputs, inputs)
         self._messages(t)
-        if t == 0:
+        if t == 0 and not config.residual:
             self._species_linear(f"{here}.mix", f"{there}.skip_tp", messages, messages)
         else:
             self._species_linear(f"{here}.skip", f"{there}.skip_tp", inputs, features)
@@ -367,9 +376,9 @@ def _refuse(given: Mapping[str, Any]) -> None:
     ]
     problems: list[tuple[bool, str]] = [
         (given.get("class") != "ScaleShiftMACE", f"models of class {given.get('class')}"),
-        (first != "RealAgnosticInteractionBlock", f"{first} as the first layer"),
+        (first not in (_AGNOSTIC, _RESIDUAL), f"{first} as the first layer"),
         (
-            any(name != "RealAgnosticResidualInteractionBlock" for name in others),
+            any(name != _RESIDUAL for name in others),
             f"{' and '.join(sorted(set(others)))} after the first layer",
         ),
         (given.get("heads", ["Default"]) != ["Default"], f"heads {given.get('heads')}"),
@@ -395,8 +404,8 @@ def _refuse(given: Mapping[str, Any]) -> None:
         if holds:
             raise EquicError(
                 f"the `mace` preset cannot express {what}",
-                help="it expresses ScaleShiftMACE with RealAgnosticInteractionBlock first and "
-                "RealAgnosticResidualInteractionBlock after, one head, silu, Bessel functions",
+                help=f"it expresses ScaleShiftMACE with {_AGNOSTIC} or {_RESIDUAL} first and the latter after, "
+                "one head, silu, Bessel functions",
             )
 
 

@@ -188,13 +188,13 @@ def configured(name, **changes):
     return arrays
 
 
-RESIDUAL = "RealAgnosticResidualInteractionBlock"
+DENSITY = "RealAgnosticDensityInteractionBlock"
 
 
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"interactions": [RESIDUAL, RESIDUAL]}, f"{RESIDUAL} as the first layer"),
+        ({"interactions": [DENSITY, DENSITY]}, f"{DENSITY} as the first layer"),
         ({"interactions": ["RealAgnosticInteractionBlock"] * 2}, "after the first layer"),
         ({"class": "MACE"}, "models of class MACE"),
         ({"heads": ["a", "b"]}, "heads"),

@@ -48,6 +48,14 @@ MODELS = {
         numbers=SIO, channels=3, lmax=2, hidden_lmax=1, correlation=4, layers=2, bessel=6, envelope=5,
         neighbors=0.5, seed=7, **_COMMON,
     ),
+    "residual first layer": dict(
+        numbers=HCO, channels=4, lmax=2, hidden_lmax=1, correlation=2, layers=2, bessel=6, envelope=5,
+        neighbors=1.2, seed=8, residual=True, **_COMMON,
+    ),
+    "residual one layer": dict(
+        numbers=SIO, channels=4, lmax=2, hidden_lmax=2, correlation=2, layers=1, bessel=5, envelope=6,
+        neighbors=1.4, seed=9, residual=True, **_COMMON,
+    ),
 }  # fmt: skip
 
 

@@ -37,6 +37,7 @@ def build(
     readout: int,
     neighbors: float,
     seed: int,
+    residual: bool = False,
     dtype: torch.dtype = torch.float64,
 ) -> torch.nn.Module:
     """A ScaleShiftMACE with random weights, reference energies, scale and shift."""
@@ -49,7 +50,9 @@ def build(
         num_polynomial_cutoff=envelope,
         max_ell=lmax,
         interaction_cls=modules.RealAgnosticResidualInteractionBlock,
-        interaction_cls_first=modules.RealAgnosticInteractionBlock,
+        interaction_cls_first=modules.RealAgnosticResidualInteractionBlock
+        if residual
+        else modules.RealAgnosticInteractionBlock,
         num_interactions=layers,
         num_elements=len(numbers),
         hidden_irreps=o3.Irreps([(channels, (l, (-1) ** l)) for l in range(hidden_lmax + 1)]),
