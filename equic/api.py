@@ -72,53 +72,58 @@ def train(
     resume: PathLike | None = None,
     progress: bool = True,
     workers: int = 0,
+    seeds: int = 1,
+    log: Sequence[str] = (),
+    accept_changes: bool = False,
 ) -> TrainingResult:
     """Train a spec's model; the run goes to `runs/NAME/NUMBER`, or continues the folder `resume`.
 
-    The data is checked first, as `check(spec, data=True)` does; with `progress`, warnings are printed.
+    With `seeds`, so many runs one after another, from the spec's seed on; their errors are summed up in
+    `seeds-N.json` beside them, and the last run is returned. Under torchrun all processes train one model.
 
     Raises:
-        SpecError: the spec is wrong, or the data does not fit it.
-        EquicError: training met a number that is not finite.
+        SpecError: the spec is wrong.
+        EquicError: the data does not fit it, or training met a number that is not finite.
     """
-    done = check(spec, overrides, data=True)
-    done.report.raise_if_errors()
-    if progress:
-        from equic.compiler.language.render import print_report
-
-        print_report(done.report)
-    return train_compiled(done, runs=runs, device=device, minutes=minutes, resume=resume, progress=progress)
-
-
-def train_compiled(
-    done: Compilation,
-    *,
-    runs: PathLike = "runs",
-    device: str = "auto",
-    minutes: float | None = None,
-    resume: PathLike | None = None,
-    progress: bool = True,
-    workers: int = 0,
-) -> TrainingResult:
-    """Train what `check(spec, data=True)` found fit for it; see `train`."""
     from equic.compiler.source_text import resolved_text
-    from equic.runtime.plan import Plan
     from equic.runtime.training import new_run_directory
     from equic.runtime.training import train as run_training
+    from equic.runtime.training.errors import TrainingError
+    from equic.runtime.training.ranks import joined
+    from equic.runtime.training.seeds import summarize
 
-    assert done.plan is not None
-    made = Plan.from_json(done.plan)
-    directory = Path(resume) if resume else new_run_directory(Path(runs), made.name)
-    return run_training(
-        made,
-        directory=directory,
-        device=device,
-        minutes=minutes,
-        resume=resume is not None,
-        progress=progress,
-        spec_text=resolved_text(done),
-        workers=workers,
-    )
+    made, done = plan(spec, overrides)
+    assert made.train is not None
+    if seeds < 1 or (seeds > 1 and resume is not None):
+        raise TrainingError(
+            "several seeds are several new runs" if seeds > 1 else f"{seeds} seeds are no run",
+            help="resume one run at a time, or leave `--seeds` out",
+        )
+    results = []
+    with joined() as processes:
+        for k in range(seeds):
+            folder = processes.first(
+                lambda: Path(resume) if resume else new_run_directory(Path(runs), made.name)
+            )
+            result = run_training(
+                made,
+                directory=folder,
+                device=device,
+                minutes=minutes,
+                resume=resume is not None,
+                progress=progress,
+                spec_text=resolved_text(done),
+                seed=None if seeds == 1 else int(made.train["seed"]) + k,
+                workers=workers,
+                log=log,
+                accept_changes=accept_changes,
+            )
+            results.append(result)
+            if result.interrupted:
+                break
+        if seeds > 1 and processes.leads:
+            summarize(made, results, progress=progress)
+    return results[-1]
 
 
 def tune(spec: PathLike, overrides: Sequence[str] = (), **options: Any) -> Any:

@@ -69,7 +69,14 @@ def train(
     runs: Annotated[Path, typer.Option(help="the folder of all runs")] = Path("runs"),
     minutes: Annotated[float | None, typer.Option(help="fit the schedule to this much time")] = None,
     resume: Annotated[Path | None, typer.Option(help="continue the run in this folder")] = None,
+    accept_changes: Annotated[
+        bool, typer.Option("--accept-changes", help="resume although the spec has changed, where that can be")
+    ] = False,
+    seeds: Annotated[int, typer.Option(help="train so many times, with seeds one after another")] = 1,
     workers: Annotated[int, typer.Option(help="processes that read batches ahead")] = 0,
+    log: Annotated[
+        list[str] | None, typer.Option(help="where the history goes, too: tensorboard, wandb, mlflow")
+    ] = None,
     device: DeviceOption = "auto",
 ) -> None:
     """Train; the run goes to RUNS/NAME/NUMBER with the artifact, the history and the metrics.

@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+import numpy as np
 import torch
 from equic.runtime.build import Model
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from .batches import Samples, TrainingStream, evaluation_batches, evaluation_count
 from .budget import MAX_ROUNDS, MIN_ROUNDS, TRAIN_ERRORS_SHARE, Budget, Costs, measured
+from .loggers import open_loggers
 from .losses import LossTerm
 from .metrics import evaluate
 from .module import TrainingModule
@@ -24,6 +26,7 @@ from .progress import Reporter
 from .ranks import Ranks
 from .rounds import Rounds
 from .schedule import Schedule
+from .symmetry import FRAMES, SymmetryWatch
 from .watch import LossWatch
 
 # Probing the speed of a model may take this share of a budget, for steps and for evaluations each.
@@ -46,6 +49,7 @@ def fit(
     observer: Callable[[dict[str, Any]], None] | None,
     ranks: Ranks,
     workers: int,
+    log: Sequence[str],
 ) -> Rounds:
     """Run the loop until it is finished or interrupted; the model then has its final weights.
 
@@ -97,6 +101,8 @@ def fit(
         reporter=reporter,
         budget=budget,
         observer=observer,
+        symmetry=_symmetry(model, samples.get("validation")),
+        loggers=open_loggers(log, directory, model.plan.name) if ranks.leads else [],
     )
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), _quiet():
         torch.manual_seed(seed)
@@ -113,6 +119,13 @@ def fit(
             reporter.stop()
     model.to(device)  # lightning leaves it on the CPU
     return rounds
+
+
+def _symmetry(model: Model, validation: Samples | None) -> SymmetryWatch:
+    """The watch over what is not proven, on the first frames of the validation set."""
+    if validation is None or model.plan.kind != "atoms":
+        return SymmetryWatch(model, None)
+    return SymmetryWatch(model, validation.batch(np.arange(min(FRAMES, len(validation)))))
 
 
 def _measure(

@@ -5,7 +5,7 @@ synchronisation.
 """
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -53,12 +53,14 @@ def evaluate(
     targets: Sequence[str],
     terms: Sequence[LossTerm] = (),
     ranks: Ranks = ALONE,
+    watch: Callable[[Batch, str, Tensor], None] | None = None,
 ) -> Metrics:
     """RMSE and MAE of `targets` over `batches`: {target: {"rmse", "mae"}}, in the plan's units.
 
     Energies also have `rmse_per_atom` and `mae_per_atom` (see `Plan.per_atom`); a target whose part of the loss
     is not the square of one of these has `loss`, the mean that `terms` asks for. Targets without labels are
-    left out. Every process of `ranks` takes its share of the batches, and has the errors of all.
+    left out. Every process of `ranks` takes its share of the batches, and has the errors of all. `watch` is
+    called with the errors of every batch and target.
     """
     sums: dict[tuple[str, str], _Sums] = {}
     divided = model.plan.per_atom
@@ -75,6 +77,8 @@ def evaluate(
                     continue
                 error = batch.labels[target].double() - outputs[target].double()
                 sums.setdefault((target, ""), _Sums()).add(error)
+                if watch is not None:
+                    watch(batch, target, error)
                 if target in divided and batch.atoms is not None:
                     atoms = batch.atoms.view(-1, *[1] * (error.ndim - 1))
                     sums.setdefault((target, "_per_atom"), _Sums()).add(error / atoms)

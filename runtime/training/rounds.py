@@ -7,7 +7,7 @@ or part of one where the budget is short.
 
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,12 @@ import torch
 from .batches import Batch, TrainingStream
 from .budget import Budget
 from .errors import TrainingError
+from .loggers import log_row
 from .metrics import evaluate, flatten, weighted_loss
 from .module import TrainingModule
 from .progress import Reporter
 from .state import CHECKPOINT, Best, replace_file, write_history
+from .symmetry import SymmetryWatch
 
 # Writing state takes tens of milliseconds: rounds shorter than this share a checkpoint, longer ones get
 # several.
@@ -48,6 +50,8 @@ class Rounds(pl.Callback):
         reporter: Reporter,
         budget: Budget | None,
         observer: Callable[[dict[str, Any]], None] | None,
+        symmetry: SymmetryWatch,
+        loggers: Sequence[Any] = (),
     ) -> None:
         self.module = module
         self.stream = stream
@@ -57,6 +61,9 @@ class Rounds(pl.Callback):
         self.reporter = reporter
         self.budget = budget
         self.observer = observer
+        self.loggers = loggers
+        self.symmetry = symmetry
+        self._planned = [rounds, module.schedule.total]  # before anything was resumed or replanned
 
         self.rounds = rounds
         self.place = 0  # rounds that are over
@@ -175,6 +182,7 @@ class Rounds(pl.Callback):
             self.finished = step >= self.total
         self._round_start = (now, step)
         self.reporter.row(row, place=self.place, of=self.rounds, best=is_best, left=self._time_left(step))
+        log_row(self.loggers, row)
         if self.observer is not None:
             self.observer(dict(row))
         if self.finished or now - self._last_checkpoint > CHECKPOINT_EVERY:
@@ -189,6 +197,7 @@ class Rounds(pl.Callback):
         with module.average.applied() if module.average is not None else nullcontext():
             targets = [term.target for term in module.terms]
             metrics = evaluate(module.model, self.validation, targets, module.terms, module.ranks)
+            symmetry = self.symmetry.errors()
             progress = module.schedule.progress(module.steps - 1)
             stage = sum(term.later is not None and progress >= term.at for term in module.terms)
             loss = weighted_loss(module.terms, metrics, progress)
@@ -206,6 +215,7 @@ class Rounds(pl.Callback):
                 self.best = Best(loss, module.steps, epoch, weights, stage)
         row["validation_loss"] = loss
         row |= {f"validation_{name}": value for name, value in flatten(metrics).items()}
+        row |= {f"symmetry_{factor}": value for factor, value in symmetry.items()}
         module.schedule.observe(loss)
         return better
 
@@ -251,6 +261,7 @@ class Rounds(pl.Callback):
             "seconds": self.seconds,
             "budget": None if self.budget is None else self.budget.unspent(),
             "random": torch.get_rng_state(),
+            "planned": self._planned,
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -268,3 +279,18 @@ class Rounds(pl.Callback):
         self._random_state = state_dict["random"]
         if self.budget is not None and not self.finished:
             self.replan()
+        elif self.budget is None and state_dict["budget"] is None:
+            self._adopt(state_dict.get("planned", self._planned))
+
+    def _adopt(self, before: list[int]) -> None:
+        """Go on towards another end than the run was planned with, where the spec has changed."""
+        rounds, total = self._planned
+        if before == self._planned:
+            return
+        step, schedule = self.module.steps, self.module.schedule
+        schedule.total = max(step, total)
+        schedule.anchor_step, schedule.anchor_progress = 0, 0.0
+        share = max(0, total - step) / total
+        self.rounds = self.place + max(1, round(rounds * share))
+        self.anchor = (self.place, step)
+        self.finished = step >= total

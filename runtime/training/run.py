@@ -4,32 +4,34 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
-from equic.runtime.artifact import save_artifact
 from equic.runtime.build import Model, build_module
-from equic.runtime.data import ArraySet, Frame, FrameSet, compute_statistics, load_sets
-from equic.runtime.data.split import written_down
+from equic.runtime.data import compute_statistics, load_sets
 from equic.runtime.device import pick_device
 from equic.runtime.memory import keep_freed_memory
 from equic.runtime.plan import Plan
 from rich.console import Console
 
-from .batches import Samples, evaluation_batches, samples_of
+from .begin import (
+    Sets,
+    claim_directory,
+    samples_by_set,
+    seconds_of,
+    settings_of,
+    threads_of,
+    write_split,
+)
 from .errors import TrainingError
 from .finetune import freeze, take_weights
-from .losses import LossTerm, loss_terms, with_weights
-from .metrics import Metrics, evaluate
+from .finish import Measured, measure, summary_of, write_results
+from .losses import loss_terms, with_weights
+from .metrics import Metrics
 from .progress import Reporter, duration
 from .ranks import ranks
 from .report import errors_table
-from .state import ARTIFACT, SETTINGS, SPLIT, claim_directory, read_checkpoint, read_json, write_json
-
-if TYPE_CHECKING:
-    from .rounds import Rounds
-
-Sets = Mapping[str, Sequence[Frame] | ArraySet]
+from .threads import limited
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,8 @@ def train(
     console: Console | None = None,
     diagnostics: Sequence[Mapping[str, Any]] = (),
     workers: int = 0,
+    log: Sequence[str] = (),
+    accept_changes: bool = False,
 ) -> TrainingResult:
     """Train the model of `plan` and write `model.equic`, `metrics.json` and `history.csv` into `directory`.
 
@@ -81,6 +85,8 @@ def train(
         console: where progress is printed; stderr by default.
         diagnostics: go into the artifact's manifest.
         workers: processes that read and collate batches ahead; the numbers are the same with any.
+        log: where rows of the history go beside history.csv: tensorboard, wandb, mlflow.
+        accept_changes: resume although the plan has changed in a way that later numbers are not comparable.
 
     Raises:
         TrainingError: nothing to train on, the folder holds another run, or a loss that is no longer a
@@ -91,8 +97,10 @@ def train(
     assert plan.train is not None
     directory = Path(directory)
     processes = ranks()
-    checkpoint = processes.first(lambda: claim_directory(directory, plan, resume=resume))
-    settings = processes.first(lambda: _settings(directory, resume, seed, minutes, plan.train["seed"]))
+    checkpoint, notes = processes.first(
+        lambda: claim_directory(directory, plan, resume=resume, accept=accept_changes)
+    )
+    settings = processes.first(lambda: settings_of(directory, resume, seed, minutes, plan.train["seed"]))
     if processes.size > 1 and settings["minutes"] is not None:
         raise TrainingError(
             "several processes cannot share a budget of minutes: their clocks would disagree",
@@ -101,11 +109,11 @@ def train(
     progress = progress and processes.leads
     where = pick_device(device)
     keep_freed_memory()
-    notes: list[str] = []
     sets = load_sets(plan, notes=notes) if sets is None else sets
-    samples = _samples(sets, terms, where)
+    samples = samples_by_set(sets, terms, where)
+    threads = processes.first(lambda: threads_of(directory, plan, samples["train"], where, notes))
     if processes.leads:
-        _write_split(directory, sets)
+        write_split(directory, sets)
     if model is None:
         dtype = torch.float64 if plan.train["precision"] == "float64" else torch.float32
         model = build_module(plan, seed=settings["seed"], dtype=dtype)
@@ -122,137 +130,53 @@ def train(
 
     from .fit import fit  # imports lightning, which takes seconds
 
-    rounds = fit(
-        model,
-        terms,
-        samples,
-        seed=settings["seed"],
-        directory=directory,
-        checkpoint=checkpoint,
-        seconds=_seconds(minutes, settings["minutes"], checkpoint),
-        started=started,
-        reporter=reporter,
-        observer=observer,
-        ranks=processes,
-        workers=workers,
-    )
-    metrics: dict[str, Metrics] = {}
+    with limited(threads):
+        rounds = fit(
+            model,
+            terms,
+            samples,
+            seed=settings["seed"],
+            directory=directory,
+            checkpoint=checkpoint,
+            seconds=seconds_of(minutes, settings["minutes"], checkpoint),
+            started=started,
+            reporter=reporter,
+            observer=observer,
+            ranks=processes,
+            workers=workers,
+            log=log,
+        )
+        found = Measured() if rounds.interrupted else measure(model, samples, plan, rounds)
     artifact = None
     if rounds.interrupted:
         reporter.say(
             f"stopped after step {rounds.module.steps} of {rounds.total}; resume the run in {directory}"
         )
-    else:
-        metrics, counts = _errors(model, samples, plan, rounds)
-        summary = _summary(rounds, plan, settings["seed"], where)
-        artifact = save_artifact(
-            directory / ARTIFACT,
+    elif processes.leads:
+        artifact = write_results(
+            directory,
             model,
+            found,
+            summary_of(rounds, plan, settings["seed"], where),
+            seconds=rounds.seconds,
             spec_text=spec_text,
-            training={**summary, "samples": counts, "metrics": metrics},
             diagnostics=diagnostics,
         )
-        units = {name: output.unit for name, output in plan.outputs.items()}
-        results = {"metrics": metrics, "units": units, "samples": counts, **summary}
-        write_json(directory / "metrics.json", {**results, "seconds": round(rounds.seconds, 3)})
-        if counts["train"] < len(samples["train"]):
-            all_samples = len(samples["train"])
-            reporter.say(f"the budget allows errors on {counts['train']} of {all_samples} training samples")
+        if found.counts.get("train", len(samples["train"])) < len(samples["train"]):
+            part = f"{found.counts['train']} of {len(samples['train'])}"
+            reporter.say(f"the budget allows errors on {part} training samples")
         if progress:
-            console.print(errors_table(plan, metrics, counts))
+            console.print(errors_table(plan, found.metrics, found.counts))
+        if found.missing:
+            sets_left = ", ".join(found.missing)
+            reporter.say(f"stopped before the errors on {sets_left}; `--resume {directory}` measures them")
         reporter.say(f"trained in {duration(rounds.seconds)}; model, errors and history are in {directory}")
     return TrainingResult(
         model=model,
-        metrics=metrics,
+        metrics=found.metrics,
         history=rounds.history,
         directory=directory,
         artifact=artifact,
         seconds=time.monotonic() - started,
         interrupted=rounds.interrupted,
     )
-
-
-def _settings(
-    directory: Path, resume: bool, seed: int | None, minutes: float | None, default_seed: int
-) -> dict[str, Any]:
-    """Seed and budget of the run: as given, else as it was started, else as planned. Kept with the run."""
-    path = directory / SETTINGS
-    before: dict[str, Any] = {"seed": default_seed, "minutes": None}
-    if resume and path.exists():
-        before = read_json(path)
-    settings = {
-        "seed": int(before["seed"] if seed is None else seed),
-        "minutes": before["minutes"] if minutes is None else minutes,
-    }
-    write_json(path, settings)
-    return settings
-
-
-def _seconds(minutes: float | None, planned: float | None, checkpoint: Path | None) -> float | None:
-    """The wall-clock budget of this process: a new one, or what an interrupted run has left."""
-    # read first and whole, so that a damaged checkpoint is said to be one
-    state = None if checkpoint is None else read_checkpoint(checkpoint)["callbacks"]["Rounds"]
-    if minutes is not None:
-        return 60.0 * minutes
-    if planned is None or (state is not None and state["finished"]):
-        return None
-    if state is None or state["budget"] is None:
-        return 60.0 * planned
-    return float(state["budget"])
-
-
-def _write_split(directory: Path, sets: Sets) -> None:
-    """Which frames are in which set: what to publish with the errors."""
-    frames = {name: part.sources() for name, part in sets.items() if isinstance(part, FrameSet)}
-    if frames:
-        write_json(directory / SPLIT, written_down(frames))
-
-
-def _samples(sets: Sets, terms: Sequence[LossTerm], device: torch.device) -> dict[str, Samples]:
-    if "train" not in sets:
-        raise TrainingError("there is no set `train`", help="add `data: {train: {path: ...}}` to the spec")
-    samples = {name: samples_of(data, device, name) for name, data in sets.items()}
-    labelled = set(samples["train"].targets())
-    for term in terms:
-        if term.target not in labelled:
-            raise TrainingError(
-                f"the loss names `{term.target}`, but the training set has no labels for it",
-                help=f"it has labels for: {', '.join(sorted(labelled)) or 'nothing'}",
-            )
-    wanted = {term.target for term in terms}
-    if "validation" in samples and not wanted & set(samples["validation"].targets()):
-        raise TrainingError(
-            f"the validation set has no labels for {', '.join(sorted(wanted))}",
-            help="give it some, or remove it",
-        )
-    return samples
-
-
-def _errors(
-    model: Model, samples: Mapping[str, Samples], plan: Plan, rounds: "Rounds"
-) -> tuple[dict[str, Metrics], dict[str, int]]:
-    """Errors on every set with the final weights, and how many samples they were measured on."""
-    metrics, counts = {}, {}
-    for name, part in samples.items():
-        limit = rounds.budget.train_limit if name == "train" and rounds.budget is not None else None
-        metrics[name] = evaluate(
-            model, evaluation_batches(part, rounds.stream.batch, limit=limit), list(plan.outputs)
-        )
-        counts[name] = len(part) if limit is None else min(limit, len(part))
-    return metrics, counts
-
-
-def _summary(rounds: "Rounds", plan: Plan, seed: int, device: torch.device) -> dict[str, Any]:
-    """How the model was trained; no times, so that a repeated run gives the same artifact."""
-    assert plan.train is not None
-    best = rounds.best
-    return {
-        "steps": rounds.module.steps,
-        "epochs": rounds.stream.epochs(rounds.module.steps),
-        "seed": seed,
-        "device": device.type,
-        "best": None
-        if best is None
-        else {"step": best.step, "epoch": best.epoch, "validation_loss": best.loss},
-        "settings": {key: value for key, value in plan.train.items() if key != "seed"},
-    }

@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from equic.runtime import atomic
-from equic.runtime.plan import Plan
 from torch import Tensor
 
 from .errors import TrainingError
@@ -58,36 +57,6 @@ def new_run_directory(root: str | Path, name: str) -> Path:
             number += 1
         else:
             return parent / str(number)
-
-
-def claim_directory(directory: Path, plan: Plan, *, resume: bool) -> Path | None:
-    """Make sure that `directory` is free for a new run, or holds this plan's run to resume.
-
-    Returns the checkpoint to continue from, or None.
-
-    Raises:
-        TrainingError: it holds another run, or nothing that could be resumed.
-    """
-    directory.mkdir(parents=True, exist_ok=True)
-    stored = directory / PLAN
-    if not resume:
-        if stored.exists() or (directory / CHECKPOINT).exists():
-            raise TrainingError(
-                f"{directory} already holds a run", help="resume it, or train into a new folder"
-            )
-        write_json(stored, plan.to_json())
-        return None
-    if not stored.exists():
-        raise TrainingError(
-            f"{directory} holds no run that could be resumed", help="check the path of the run"
-        )
-    if read_json(stored) != json.loads(json.dumps(plan.to_json())):
-        raise TrainingError(
-            f"the run in {directory} was started from another spec",
-            help="resume with the spec that it began with, or train into a new folder",
-        )
-    checkpoint = directory / CHECKPOINT
-    return checkpoint if checkpoint.exists() else None
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

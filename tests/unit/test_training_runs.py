@@ -208,7 +208,7 @@ def test_folders_are_never_overwritten(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="already holds a run"):
         run(plan, tmp_path / "run", sets=sets)
     with pytest.raises(TrainingError, match="another spec"):
-        run(changed(plan, epochs=2), tmp_path / "run", sets=sets, resume=True)
+        run(changed(plan, seed=5), tmp_path / "run", sets=sets, resume=True)
     with pytest.raises(TrainingError, match="no run that could be resumed"):
         run(plan, tmp_path / "other", sets=sets, resume=True)
     (tmp_path / "run" / "last.ckpt").write_bytes(b"nonsense")
