@@ -7,7 +7,7 @@ from typing import Any
 
 PlanJson = dict[str, Any]
 
-PLAN_VERSION = 2
+PLAN_VERSION = 3
 
 
 def migrate_plan(data: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -37,4 +37,17 @@ def migrate_plan_v1_to_v2(plan: PlanJson) -> PlanJson:
     return {**plan, "version": 2, "outputs": outputs}
 
 
-MIGRATIONS: dict[Any, Callable[[PlanJson], PlanJson]] = {1: migrate_plan_v1_to_v2}
+def migrate_plan_v2_to_v3(plan: PlanJson) -> PlanJson:
+    """Version 3 says who sees whom, in which unit of length, and what is known of points beside their positions.
+
+    In version 2 there were atoms within a cutoff in Å, and nothing else was known.
+    """
+    if plan["kind"] != "atoms":
+        return {**plan, "version": 3}
+    return {**plan, "version": 3, "system": {**plan["system"], "pairs": "within", "unit": "Å", "inputs": []}}
+
+
+MIGRATIONS: dict[Any, Callable[[PlanJson], PlanJson]] = {
+    1: migrate_plan_v1_to_v2,
+    2: migrate_plan_v2_to_v3,
+}

@@ -46,10 +46,10 @@ def statistic_shapes(plan: Plan) -> dict[str, tuple[int, ...]]:
     """How many numbers each of the plan's statistics is."""
     shapes: dict[str, tuple[int, ...]] = {"atomic_energies": (len(plan.system.get("species", ())),)}
     for step in plan.steps:
-        if step.layer == "rescale":
+        if step.layer in ("rescale", "normalize"):
             irreps = Irreps.parse(step.params["irreps"])
-            shapes[f"{step.params['target']}_scale"] = (len(irreps),)
-            shapes[f"{step.params['target']}_shift"] = (irreps.invariants,)
+            name = step.params["target" if step.layer == "rescale" else "name"]
+            shapes |= {f"{name}_scale": (len(irreps),), f"{name}_shift": (irreps.invariants,)}
     return {name: shapes.get(name, ()) for name in plan.statistics}
 
 
@@ -59,8 +59,9 @@ class Model(nn.Module):
     `forward` takes a dict of inputs and gives a dict of outputs (both as the plan names them); parameters
     are `steps.NAME.*`, statistics `statistics.*`. Forces, stress and flows come from one backward pass.
 
-    Inputs for atoms: positions [node, 3] Å, species [node], cell [system, 3, 3] Å, system [node],
-    edges [2, edge] (source, target), shifts [edge, 3]. For phase space: state [batch, dim].
+    Inputs for atoms and particles: positions [node, 3] Å, species [node], cell [system, 3, 3] Å, system [node],
+    edges [2, edge] (source, target), shifts [edge, 3], declared inputs [system, dim] or [node, dim]. For phase
+    space: state [batch, dim].
     """
 
     def __init__(self, plan: Plan, layers: Mapping[str, Layer], fused: Fused | None = None) -> None:
@@ -76,6 +77,10 @@ class Model(nn.Module):
             raise ArtifactError("two steps have names that differ only in special characters")
         self.steps = nn.ModuleDict({self._module_names[name]: layer for name, layer in layers.items()})
         self._differentiates = any(step.layer in DIFFERENTIATING for step in plan.steps)
+        by = (step.params["wrt"] for step in plan.steps if step.layer == "grad")
+        self._leaves = tuple(
+            dict.fromkeys(("positions", "state", *(name for name in by if name != "strain")))
+        )
         self._strains = any(step.layer == "grad" and step.params["wrt"] == "strain" for step in plan.steps)
         self._outputs = _outputs(plan)
         self._numbers = frozenset(name for name, at in self._outputs.items() if plan.step(at).dim == 1)
@@ -205,7 +210,7 @@ class _Run:
 
     def _make_leaves(self) -> None:
         """Inputs that will be differentiated by, and positions and cell under a strain that is zero."""
-        for field in ("positions", "state"):
+        for field in self.model._leaves:
             if field in self.context:
                 value = self.context[field]
                 kept = self.create_graph and value.requires_grad

@@ -16,7 +16,8 @@ from .irreps import Irreps
 from .migrations import PLAN_VERSION, migrate_plan
 
 _SYSTEM_KEYS = {
-    "atoms": {"species", "cutoff", "periodic_stress"},
+    "atoms": {"species", "cutoff", "periodic_stress", "pairs", "unit", "inputs"},
+    "particles": {"species", "cutoff", "periodic_stress", "pairs", "unit", "inputs"},
     "phase_space": {"coordinates", "dim", "integrator", "separable", "structure", "masses", "swap"},
 }
 _TRAIN_KEYS = {
@@ -80,12 +81,16 @@ class Output:
     extensive: bool
 
     @property
+    def dim(self) -> int:
+        """How many components of irreps one value has."""
+        return Irreps.parse(self.rep).dim
+
+    @property
     def shape(self) -> tuple[int, ...]:
         """Of one value: [] for one number, [3, 3] for a matrix, else [dim]."""
         if self.form == "cartesian":
             return (3, 3)
-        dim = Irreps.parse(self.rep).dim
-        return () if dim == 1 else (dim,)
+        return () if self.dim == 1 else (self.dim,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +210,11 @@ class Plan:
         raise ArtifactError(f"the plan has no step `{name}`")
 
     @property
+    def is_points(self) -> bool:
+        """Points in space with edges between them: atoms, or particles."""
+        return self.kind in ("atoms", "particles")
+
+    @property
     def energy(self) -> str | None:
         """The output that is an energy: one number a system that counts from free atoms, or is differentiated."""
         differentiated = {step.inputs[0] for step in self.steps if step.layer == "grad"}
@@ -229,7 +239,7 @@ class Plan:
         derived = self.derivative("positions")
         if derived is not None or self.energy is None:
             return derived
-        unit = f"{self.outputs[self.energy].unit}/Å"
+        unit = _per(self.outputs[self.energy].unit, self.system["unit"])
         vectors = (
             name
             for name, one in self.outputs.items()
@@ -259,6 +269,10 @@ def _migrated(data: Mapping[str, Any]) -> Mapping[str, Any]:
         return migrate_plan(data)
     except (KeyError, TypeError, AttributeError) as error:
         raise ArtifactError(f"a damaged plan of version {data.get('version')!r}: {error!r}") from error
+
+
+def _per(unit: str, length: str) -> str:
+    return unit if length == "1" else f"{unit}/{length}"
 
 
 def _names(cls: type) -> tuple[str, ...]:

@@ -41,7 +41,7 @@ def predict(
         DataError: the model is not one of atoms, or a structure has an element that it does not know.
     """
     plan = model.plan
-    if plan.kind != "atoms":
+    if not plan.is_points:
         raise DataError(
             f"`{plan.name}` is a model of states, not of atoms",
             help="call predict_states with an array of states",

@@ -97,6 +97,7 @@ class Code(StrEnum):
     TARGET_FORM = "T228"
     OTHER_FRAME = "T229"
     ONLY_APPROXIMATE = "T230"
+    NO_CUTOFF = "T231"
 
     # U: units
     UNIT_MISMATCH = "U301"

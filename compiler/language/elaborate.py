@@ -11,10 +11,15 @@ from .diagnostics import Report
 from .elaborate_atoms import elaborate_atoms
 from .elaborate_state import elaborate_state
 from .levels import ModelSource
-from .schema import Spec
+from .schema import PhaseSpaceSystem, Spec, System
 from .source import Source
 
-INPUTS = {"atoms": ("positions", "species"), "phase_space": ("state",)}
+_POINTS = ("positions", "species")
+
+
+def input_names(system: System) -> tuple[str, ...]:
+    """The fields that a graph may read."""
+    return ("state",) if isinstance(system, PhaseSpaceSystem) else (*_POINTS, *system.inputs)
 
 
 def elaborate(spec: Spec, where: ModelSource, source: Source, report: Report) -> Graph | None:
@@ -22,7 +27,7 @@ def elaborate(spec: Spec, where: ModelSource, source: Source, report: Report) ->
 
     Every target becomes an output: computed by the model, or a gradient of one that is.
     """
-    kind = spec.system.kind
+    fields = input_names(spec.system)
     match where.model:
         case GraphModel():
             builder = _explicit(where.model, source)
@@ -32,7 +37,7 @@ def elaborate(spec: Spec, where: ModelSource, source: Source, report: Report) ->
             builder = elaborate_state(where.model, where, spec, report)
     if report.has_errors:
         return None
-    for name in INPUTS[kind]:
+    for name in fields:
         if name in builder:
             report.error(
                 Code.NAME_TAKEN,
@@ -40,8 +45,8 @@ def elaborate(spec: Spec, where: ModelSource, source: Source, report: Report) ->
                 f"`{name}` is the name of an input",
                 help="give this value another name",
             )
-    inputs = [Node(name, Input(field=name), where.anchor) for name in INPUTS[kind]]  # type: ignore[arg-type]
-    nodes = inputs + [node for node in builder.nodes if node.name not in INPUTS[kind]]
+    inputs = [Node(name, Input(field=name), where.anchor) for name in fields]
+    nodes = inputs + [node for node in builder.nodes if node.name not in fields]
     outputs = _targets(spec, nodes, source, report)
     outputs.update(_node_energies(nodes, outputs))
     if "hamiltonian" in {node.name for node in nodes}:
@@ -140,10 +145,10 @@ def _targets(spec: Spec, nodes: list[Node], source: Source, report: Report) -> d
                 of=declared.gradient_of, wrt=declared.wrt or "positions", scale=scale, per_volume=strain
             )
             nodes.append(Node(target, op, span))
-        elif target not in names or target in INPUTS[spec.system.kind]:
+        elif target not in names or target in input_names(spec.system):
             computed = [name for name, one in spec.targets.items() if one.is_computed and name in names]
             known = ", ".join(
-                computed or [{"atoms": "energy", "phase_space": "derivatives"}[spec.system.kind]]
+                computed or ["derivatives" if isinstance(spec.system, PhaseSpaceSystem) else "energy"]
             )
             report.error(
                 Code.TARGET_NOT_COMPUTED,

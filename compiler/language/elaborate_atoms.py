@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..ir.ops import Act, Embed, Length, Linear, Radial, Relative, Sph
+from ..ir.ops import Act, Length, Linear, Mlp, Normalize, Radial, Relative, Sph
 from .blocks import (
     LAYER_BLOCKS,
     ActBlock,
@@ -14,14 +14,15 @@ from .blocks import (
     RadialFeatures,
 )
 from .builder import Builder
-from .codes import Code
 from .diagnostics import Report
 from .elaborate_egnn import egnn
 from .elaborate_heads import Carried, add_heads
+from .elaborate_inputs import start_features
 from .elaborate_mp import Layers, activate, message_passing
 from .elaborate_painn import painn
 from .levels import ModelSource
-from .schema import Spec
+from .schema import AtomsSystem, ParticlesSystem, Spec, System
+from .schema_points import PairsWithin
 
 
 def elaborate_atoms(model: AtomsModel, where: ModelSource, spec: Spec, report: Report) -> Builder:
@@ -31,20 +32,12 @@ def elaborate_atoms(model: AtomsModel, where: ModelSource, spec: Spec, report: R
     """
     graph = Builder()
     top = where.anchor
-    node = model.features.node
-    if not node.all_invariant:
-        report.error(
-            Code.FEATURES_NOT_INVARIANT,
-            where.source.span(("model", "features", "node")),
-            f"atoms start with invariants (`0e`), not with `{node.short}`",
-            help="write `64x0e`; blocks with harmonics bring the higher degrees",
-        )
     vectors = graph.add("vectors", Relative(of="positions"), top)
     lengths = graph.add("lengths", Length(of=vectors), top)
-    graph.add("radial", _radial(model.features.radial, lengths), top)
+    _radial(graph, model.features.radial, lengths, spec, where)
     graph.add("harmonics", Sph(of=vectors, lmax=model.features.harmonics), top)
-    layers = Layers(graph, model, where, graph.add("features", Embed(of="species", out=node.dim), top), node)
-    layers.cutoff = getattr(spec.system, "cutoff", 0.0)
+    layers = Layers(graph, model, where, *start_features(graph, model.features.node, spec, where, report))
+    layers.cutoff = reach(spec.system)
     computed = [target.rep for target in spec.targets.values() if target.is_computed]
     layers.vectors_wanted = any(
         rep and set(rep.replace(" ", "").split("+")) - {"0e", "1x0e"} for rep in computed
@@ -77,12 +70,27 @@ def elaborate_atoms(model: AtomsModel, where: ModelSource, spec: Spec, report: R
     return graph
 
 
-def _radial(features: RadialFeatures, lengths: str) -> Radial:
+def reach(system: System) -> float:
+    """How far a node sees in one layer; 0 where nothing ends that."""
+    if isinstance(system, AtomsSystem):
+        return system.cutoff
+    ends = isinstance(system, ParticlesSystem) and isinstance(system.interactions, PairsWithin)
+    return system.interactions.within if ends else 0.0  # type: ignore[union-attr]
+
+
+def _radial(graph: Builder, features: RadialFeatures, lengths: str, spec: Spec, where: ModelSource) -> None:
+    """Functions of the edge length; where there is no cutoff that they could end at, a dense layer of it."""
+    top = where.anchor
+    if isinstance(spec.system, ParticlesSystem) and not isinstance(spec.system.interactions, PairsWithin):
+        plain = graph.add("lengths.normal", Normalize(of=lengths, name="edge_length"), top)
+        graph.add("radial", Mlp(of=plain, widths=(features.count,), out=features.count, bias=True), top)
+        return
     shape = features.shape if features.ends == "functions" else None
-    return Radial(
+    op = Radial(
         of=lengths,
         basis=features.basis,
         count=features.count,
         envelope=shape,
         trainable=features.trainable,
     )
+    graph.add("radial", op, top)

@@ -51,10 +51,15 @@ class Layers:
     tracks: dict[str, str] = field(default_factory=dict)
     vectors_wanted: bool = False
 
+    @property
+    def is_unbounded(self) -> bool:
+        """No distance ends an interaction."""
+        return "lengths.normal" in self.graph
+
     def envelope(self) -> str | None:
         """The value of the envelope on every edge, made when first asked for; None where there is none."""
         shape = self.model.features.radial.shape
-        if shape is None:
+        if shape is None or self.is_unbounded:
             return None
         if "envelope" not in self.graph:
             self.graph.add("envelope", Envelope(of="lengths", shape=shape), self.where.anchor)

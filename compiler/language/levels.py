@@ -174,7 +174,7 @@ def _from_blocks(spec: Spec, source: Source, report: Report) -> ModelSource | No
             origins.append(path)
     rest = {key: value for key, value in model.items() if key != "blocks"}
     parsed: AtomsModel | StateModel | None
-    if kind == "atoms":
+    if kind != "phase_space":
         unknown = [key for key in rest if key not in ("features", "heads")]
         for key in unknown:
             report.error(
@@ -252,12 +252,12 @@ def _overlaid(source: Source, path: Path, which: str) -> Source:
 
 
 def _model_class(kind: str) -> type[AtomsModel | StateModel]:
-    return AtomsModel if kind == "atoms" else StateModel
+    return StateModel if kind == "phase_space" else AtomsModel
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=3)
 def _block_adapter(kind: str) -> TypeAdapter[Any]:
-    return TypeAdapter(AtomsBlock if kind == "atoms" else StateBlock)
+    return TypeAdapter(StateBlock if kind == "phase_space" else AtomsBlock)
 
 
 def _validate(shape: Any, value: object, path: Path, source: Source, report: Report) -> Any:

@@ -140,6 +140,19 @@ PAGES: dict[Code, Page] = {
         "model: {architecture: mace, hidden_lmax: 3}",
         "Leave `form` out, or write the one that the message names.",
     ),
+    Code.NO_CUTOFF: Page(
+        "a function of length needs a cutoff",
+        "Radial functions and envelopes are laid out from zero to the distance at which they end. Where all particles "
+        "see each other, or each its nearest ones, there is no such distance.",
+        "system: {kind: particles, interactions: all}\n"
+        "model:\n"
+        "  graph:\n"
+        "    v: {kind: relative, of: positions}\n"
+        "    r: {kind: length, of: v}\n"
+        "    e: {kind: radial, of: r, count: 4, envelope: 5}\n"
+        "    energy: {kind: mlp, of: e, widths: [8], out: 1}",
+        "Write `interactions: {within: 3.0}`, or read lengths through `normalize` and an `mlp`, as blocks do.",
+    ),
     Code.ABSOLUTE_POSITIONS: Page(
         "absolute positions are used, but translation is hard",
         "The op reads where the origin is. Moving the whole system would change its result, and a declared output "

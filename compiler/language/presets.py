@@ -57,6 +57,11 @@ def load_preset(name: str) -> Preset:
     return Preset.model_validate(yaml.load(text, loader))
 
 
+def serves(preset: Preset, kind: str) -> bool:
+    """Is the preset for this kind of system? Those for atoms take particles as atoms of their types."""
+    return preset.kind == kind or (preset.kind == "atoms" and kind == "particles")
+
+
 def find_preset(name: object, kind: str, source: Source, report: Report) -> Preset | None:
     """The preset that `model.architecture` names, or None after a report that lists what exists."""
     path = ("model", "architecture")
@@ -72,7 +77,7 @@ def find_preset(name: object, kind: str, source: Source, report: Report) -> Pres
         return None
     if name not in names:
         close = difflib.get_close_matches(str(name), names, n=1)
-        fitting = [other for other in names if load_preset(other).kind == kind]
+        fitting = [other for other in names if serves(load_preset(other), kind)]
         report.error(
             Code.UNKNOWN_ARCHITECTURE,
             source.span(path),
@@ -82,8 +87,8 @@ def find_preset(name: object, kind: str, source: Source, report: Report) -> Pres
         )
         return None
     preset = load_preset(str(name))
-    if preset.kind != kind:
-        fitting = [other for other in names if load_preset(other).kind == kind]
+    if not serves(preset, kind):
+        fitting = [other for other in names if serves(load_preset(other), kind)]
         report.error(
             Code.OTHER_ARCHITECTURE,
             source.span(path),
@@ -100,7 +105,7 @@ def _which_exist(readings: list[str], kind: str) -> str:
     missing = [f"`{one}`" for one in readings if one not in preset_names()]
     if not missing:
         return f"write {' or '.join(there)}"
-    fitting = [other for other in preset_names() if load_preset(other).kind == kind]
+    fitting = [other for other in preset_names() if serves(load_preset(other), kind)]
     gone = f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not shipped in this version"
     return f"write {there[0]}; {gone}" if there else f"{gone}; for {kind} there are: {', '.join(fitting)}"
 

@@ -5,7 +5,6 @@ Defaults exist here and nowhere else.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -23,6 +22,7 @@ from .elements import SYMBOLS, closest_symbol
 from .scalar_types import Length, RepText, UnitText
 from .schema_data import Data
 from .schema_parts import Block, Count, Flag, Positive, Whole
+from .schema_points import RESERVED, InputField, ParticlesSystem, check_names
 from .schema_train import Train
 from .wording import clip
 
@@ -51,6 +51,16 @@ class AtomsSystem(Block):
     kind: Literal["atoms"] = Field(description="molecules and crystals")
     species: tuple[str, ...] = Field(min_length=1, description="chemical symbols, in any order")
     cutoff: Length = Field(description="how far an atom sees, a length such as `5.0 Å`")
+
+    inputs: dict[str, InputField] = Field(
+        default={}, description="name → what else is known of systems or atoms: a total charge, a field, ..."
+    )
+
+    @field_validator("inputs")
+    @classmethod
+    def _names(cls, inputs: dict[str, InputField]) -> dict[str, InputField]:
+        check_names(inputs, reserved=RESERVED)
+        return inputs
 
     @field_validator("species")
     @classmethod
@@ -87,18 +97,6 @@ class AtomsSystem(Block):
         return cutoff
 
 
-def _check_names(names: Iterable[str]) -> None:
-    """Refuse what could not be a value of a graph, or a column of a file."""
-    for name in names:
-        if not name.isidentifier():
-            raise SpecValueError(
-                f"`{clip(name)}` is not a name",
-                help="use letters, digits and `_`, and start with a letter",
-                code=Code.BAD_NAME,
-                at=(name,),
-            )
-
-
 class PhaseSpaceSystem(Block):
     """Coordinates with their momenta: a number of dimensions each, or irreps of SO(2) such as `1x1`."""
 
@@ -111,11 +109,12 @@ class PhaseSpaceSystem(Block):
     @field_validator("coordinates")
     @classmethod
     def _names(cls, coordinates: dict[str, str]) -> dict[str, str]:
-        _check_names(coordinates)
+        check_names(coordinates)
         return coordinates
 
 
-System = Annotated[AtomsSystem | PhaseSpaceSystem, Field(discriminator="kind")]
+System = Annotated[AtomsSystem | ParticlesSystem | PhaseSpaceSystem, Field(discriminator="kind")]
+Points = AtomsSystem | ParticlesSystem
 
 
 # --- symmetry ----------------------------------------------------------------------------------------
@@ -167,7 +166,11 @@ Mode = Annotated[
 ]
 
 LATER_MODES = ("soft", "tolerance", "augmented", "averaged")
-GROUPS = {"atoms": ("O(3)", "SO(3)", "inversion"), "phase_space": ("SO(2)", "translation", "permutation")}
+GROUPS = {
+    "atoms": ("O(3)", "SO(3)", "inversion"),
+    "particles": ("O(3)", "SO(3)", "inversion"),
+    "phase_space": ("SO(2)", "translation", "permutation"),
+}
 
 
 # --- constraints and targets -------------------------------------------------------------------------
@@ -210,8 +213,8 @@ class Target(Block):
         default=None, description="per system: the sum over the nodes (the usual one), or their mean"
     )
     gradient_of: str | None = Field(default=None, description="the target that this one is a derivative of")
-    wrt: Literal["positions", "strain"] | None = Field(
-        default=None, description="what the derivative is with respect to"
+    wrt: str | None = Field(
+        default=None, description="what the derivative is with respect to: `positions`, `strain` or an input"
     )
     scale: Annotated[float, Field(strict=True)] | None = Field(
         default=None, description="factor of the derivative: -1 for forces"
@@ -324,7 +327,7 @@ class Spec(Block):
     @field_validator("targets")
     @classmethod
     def _target_names(cls, targets: dict[str, Target]) -> dict[str, Target]:
-        _check_names(targets)
+        check_names(targets)
         return targets
 
     @field_validator("symmetry", mode="before")

@@ -8,23 +8,27 @@ import os
 from typing import Any
 
 from ..ir.graph import Graph, graph_hash
-from ..ir.ops import Grad, Reduce, Rescale, Scale, Tensor
+from ..ir.ops import Grad, Normalize, Reduce, Rescale, Scale, Tensor
 from ..ir.types import Cartesian, Type
 from ..language.schema import (
-    AtomsSystem,
     HardWithin,
+    ParticlesSystem,
     Permutation,
+    PhaseSpaceSystem,
+    Points,
     Relaxed,
     Spec,
 )
 from ..language.schema_data import DataSet, Drawn, Label
+from ..language.schema_points import PairsNearest
 from ..language.schema_train import LOSS_WEIGHTS, BatchSize, LossTerm, WeightSwitch
 from ..passes.check_dynamics import conserved_quantities, is_separable
 from ..passes.context import Context
+from ..symmetry.cartesian import cartesian_shape
 from ..symmetry.irreps import Irrep
 from ..symmetry.units import Unit, conversion_factor
 
-PLAN_VERSION = 2
+PLAN_VERSION = 3
 
 
 def lower(
@@ -115,9 +119,8 @@ def _is_sum(graph: Graph, name: str) -> bool:
 
 def _system(graph: Graph, ctx: Context) -> dict[str, Any]:
     system = ctx.spec.system
-    if isinstance(system, AtomsSystem):
-        stress = any(target.wrt == "strain" for target in ctx.spec.targets.values())
-        return {"species": list(system.species), "cutoff": system.cutoff, "periodic_stress": stress}
+    if not isinstance(system, PhaseSpaceSystem):
+        return _points(system, ctx)
     hamiltonian = ctx.spec.constraints.hamiltonian
     swap = ctx.spec.symmetry.get("permutation")
     dims = dict(ctx.scope.coordinates)
@@ -132,6 +135,30 @@ def _system(graph: Graph, ctx: Context) -> dict[str, Any]:
     }
 
 
+def _points(system: Points, ctx: Context) -> dict[str, Any]:
+    """Atoms and particles: their kinds, who sees whom, and what is known of them."""
+    scope = ctx.scope
+    interactions = system.interactions if isinstance(system, ParticlesSystem) else None
+    return {
+        "species": list(system.species),
+        "cutoff": _finite(scope.cutoff),
+        "pairs": interactions.nearest if isinstance(interactions, PairsNearest) else scope.pairs,
+        "unit": str(scope.length),
+        "periodic_stress": any(target.wrt == "strain" for target in ctx.spec.targets.values()),
+        "inputs": [
+            {
+                "name": one.name,
+                "index": str(one.index),
+                "rep": str(one.rep),
+                "unit": str(one.unit),
+                "form": "cartesian" if cartesian_shape(one.rep) == (3, 3) else "irreps",
+                "key": system.inputs[one.name].key or one.name,
+            }
+            for one in scope.inputs
+        ],
+    }
+
+
 def _statistics(graph: Graph) -> list[str]:
     kinds = {node.op.kind for node in graph.nodes}  # type: ignore[attr-defined]
     names = []
@@ -140,10 +167,12 @@ def _statistics(graph: Graph) -> list[str]:
         names.append("average_neighbors")
     if "shift_scale" in kinds:
         names += ["atomic_energies", "scale", "shift"]
-    for op in (node.op for node in graph.nodes if isinstance(node.op, Rescale)):
-        names.append(f"{op.target}_scale")
-        if graph.type(op.of).irreps.mul_of(Irrep(0, 1)):
-            names.append(f"{op.target}_shift")
+    for op in (node.op for node in graph.nodes):
+        if isinstance(op, (Rescale, Normalize)):
+            name = op.target if isinstance(op, Rescale) else op.name
+            names.append(f"{name}_scale")
+            if graph.type(op.of).irreps.mul_of(Irrep(0, 1)):
+                names.append(f"{name}_shift")
     return list(dict.fromkeys(names))
 
 
@@ -247,7 +276,7 @@ def _usual_weight(graph: Graph, name: str, is_energy: bool) -> float | None:
     """That of energies and their derivatives; None, one over the variance of the labels, where that is known."""
     op = graph[graph.outputs[name]].op
     if isinstance(op, Grad):
-        return LOSS_WEIGHTS["forces" if op.wrt == "positions" else "stress"]
+        return LOSS_WEIGHTS.get({"positions": "forces", "strain": "stress"}.get(op.wrt, ""))
     if is_energy:
         return LOSS_WEIGHTS["energy"]
     scaled = {one.op.target for one in graph.nodes if isinstance(one.op, Rescale)}

@@ -7,7 +7,7 @@ from collections.abc import Container, Iterable
 
 from ..language.codes import Code
 from ..language.diagnostics import Report
-from ..language.schema import GROUPS, AtomsSystem, Permutation, Relaxed, Spec, Target
+from ..language.schema import GROUPS, AtomsSystem, Permutation, PhaseSpaceSystem, Relaxed, Spec, Target
 from ..language.schema_data import DataSet, Drawn, Label
 from ..language.schema_train import BatchSize
 from ..language.source import Source
@@ -34,7 +34,7 @@ def check_spec(spec: Spec, source: Source, report: Report) -> None:
                 help=f"add `{name}: {{key: ...}}` to the labels, or remove the weight",
                 related=((source.span(("data", "train", "labels"), key=True), "the labels"),),
             )
-    if isinstance(spec.train.batch, BatchSize) and not isinstance(spec.system, AtomsSystem):
+    if isinstance(spec.train.batch, BatchSize) and isinstance(spec.system, PhaseSpaceSystem):
         report.error(
             Code.CONFLICTING_KEYS,
             source.span(("train", "batch")),
@@ -42,12 +42,14 @@ def check_spec(spec: Spec, source: Source, report: Report) -> None:
             help="write a number of states, such as `batch: 100`",
         )
     _check_derivatives(spec, source, report)
+    if not isinstance(spec.system, PhaseSpaceSystem):
+        _check_inputs(spec, source, report)
     _check_isolated_atoms(spec, source, report)
-    if spec.constraints.hamiltonian is not None and isinstance(spec.system, AtomsSystem):
+    if spec.constraints.hamiltonian is not None and not isinstance(spec.system, PhaseSpaceSystem):
         report.error(
             Code.HAMILTONIAN_OF_ATOMS,
             source.span(("constraints", "hamiltonian"), key=True),
-            "a Hamiltonian constraint needs `kind: phase_space`, but the system is atoms",
+            f"a Hamiltonian constraint needs `kind: phase_space`, but the system is {spec.system.kind}",
             help="remove it: forces declared with `gradient_of: energy` are conservative already",
         )
 
@@ -60,11 +62,11 @@ def _check_groups(spec: Spec, source: Source, report: Report) -> None:
         path = ("symmetry", group)
         if group not in known:
             close = difflib.get_close_matches(group, known, n=1, cutoff=0.5)
-            implied = group in ("translation", "permutation") and kind == "atoms"
+            implied = group in ("translation", "permutation") and kind != "phase_space"
             report.error(
                 Code.IMPLIED_GROUP if implied else Code.UNKNOWN_GROUP,
                 source.span(path, key=True),
-                f"`{group}` is implied by atoms, and hard" if implied else f"{kind} has no group `{group}`",
+                f"`{group}` is implied by {kind}, and hard" if implied else f"{kind} has no group `{group}`",
                 help="remove the line"
                 if implied
                 else (f"did you mean `{close[0]}`?" if close else f"groups of {kind}: {', '.join(known)}"),
@@ -97,7 +99,7 @@ def _check_groups(spec: Spec, source: Source, report: Report) -> None:
 
 
 def _check_planar(spec: Spec, source: Source, report: Report) -> None:
-    assert not isinstance(spec.system, AtomsSystem)
+    assert isinstance(spec.system, PhaseSpaceSystem)
     for name, rep in spec.system.coordinates.items():
         if rep.isdigit():
             report.error(
@@ -111,7 +113,7 @@ def _check_planar(spec: Spec, source: Source, report: Report) -> None:
 
 def _check_swap(spec: Spec, source: Source, report: Report) -> None:
     """A permutation names coordinates that exist and are alike; no other group has a `swap`."""
-    assert not isinstance(spec.system, AtomsSystem)
+    assert isinstance(spec.system, PhaseSpaceSystem)
     for group, mode in spec.symmetry.items():
         path = ("symmetry", group)
         if isinstance(mode, Permutation) is not (group == "permutation"):
@@ -153,14 +155,14 @@ def _check_swap(spec: Spec, source: Source, report: Report) -> None:
 
 def _check_derivatives(spec: Spec, source: Source, report: Report) -> None:
     """Gradients belong to atoms, flows to phase spaces; a force points down the energy; energies are energies."""
-    atoms = isinstance(spec.system, AtomsSystem)
+    atoms = not isinstance(spec.system, PhaseSpaceSystem)
     for name, target in spec.targets.items():
         key = "flow_of" if atoms else "gradient_of"
         if (target.flow_of if atoms else target.gradient_of) is not None:
             report.error(
                 Code.WRONG_DERIVATIVE,
                 source.span(("targets", name, key), key=True),
-                f"`{name}` is the flow of a Hamiltonian, but atoms have gradients of an energy"
+                f"`{name}` is the flow of a Hamiltonian, but {spec.system.kind} have gradients of an energy"
                 if atoms
                 else f"`{name}` is a gradient, but a phase space has the flow of a Hamiltonian",
                 help="write `{gradient_of: energy, wrt: positions, scale: -1}`"
@@ -180,12 +182,43 @@ def _check_derivatives(spec: Spec, source: Source, report: Report) -> None:
     if atoms and energy is not None and energy.is_computed:
         _check_energy(energy, source, report)
     unit = Unit.parse(energy.unit) if energy is not None and energy.unit is not None else None
-    if atoms and unit is not None and unit.dimension != Unit.parse("eV").dimension:
+    if (
+        isinstance(spec.system, AtomsSystem)
+        and unit is not None
+        and unit.dimension != Unit.parse("eV").dimension
+    ):
         report.error(
             Code.WRONG_DIMENSION,
             source.span(("targets", "energy", "unit")),
             f"`energy` is declared in {unit}, which measures {unit.describe()}",
             help="write a unit of energy, such as `eV` or `kcal/mol`",
+        )
+
+
+def _check_inputs(spec: Spec, source: Source, report: Report) -> None:
+    """Inputs and targets have names of their own; a derivative is by something that there is."""
+    assert not isinstance(spec.system, PhaseSpaceSystem)
+    inputs = spec.system.inputs
+    there = ["positions", *(["strain"] if isinstance(spec.system, AtomsSystem) else []), *inputs]
+    for name, target in spec.targets.items():
+        if name in inputs:
+            report.error(
+                Code.NAME_TAKEN,
+                source.span(("targets", name), key=True),
+                f"`{name}` is both an input and a target",
+                help=f"give one of them another name, such as `{name}_`",
+                related=((source.span(("system", "inputs", name), key=True), "the input"),),
+            )
+        if target.wrt is None or target.wrt in there:
+            continue
+        close = difflib.get_close_matches(target.wrt, there, n=1)
+        report.error(
+            Code.WRONG_CHOICE,
+            source.span(("targets", name, "wrt")),
+            f"nothing is called `{clip(target.wrt)}` that `{name}` could be a derivative by",
+            help=f"did you mean `{close[0]}`?"
+            if close
+            else f"write one of: {', '.join(there)}; or declare it under `inputs:` of the system",
         )
 
 

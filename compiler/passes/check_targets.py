@@ -34,7 +34,7 @@ def _check(name: str, target: Target, found: Type, ctx: Context) -> None:
             f"`{name}` is declared per {target.per}, but the model computes it per {found.index}",
             help=f"write `per: {found.index}`" if found.index in PER else "remove `per`",
         )
-    if target.rep is not None and ctx.scope.kind == "atoms":
+    if target.rep is not None and ctx.scope.is_points:
         try:
             declared = Irreps.parse(target.rep).simplified()
         except IrrepsError as error:
@@ -65,7 +65,7 @@ def _check(name: str, target: Target, found: Type, ctx: Context) -> None:
             help=f"write `unit: {found.unit}`"
             + (f": a gradient of {target.gradient_of}" if gradient else ""),
         )
-    elif declared_unit != found.unit:
+    elif declared_unit != found.unit and abs(declared_unit.factor / found.unit.factor - 1) > 1e-9:
         ctx.report.error(
             Code.UNIT_NOT_COMPUTED,
             span,

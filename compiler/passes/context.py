@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
-from ..ir.ops.base import Dial, Scope
+from ..ir.ops.base import Dial, Known, Scope
+from ..ir.types import Index
 from ..language.diagnostics import Report
 from ..language.elaborate_state import coordinate_dims
-from ..language.schema import AtomsSystem, HardWithin, Mode, Permutation, Relaxed, Spec
+from ..language.schema import (
+    HardWithin,
+    Mode,
+    ParticlesSystem,
+    Permutation,
+    PhaseSpaceSystem,
+    Points,
+    Relaxed,
+    Spec,
+)
+from ..language.schema_points import PairsNearest, PairsWithin
 from ..language.source import Source
+from ..symmetry.units import Unit
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +36,7 @@ class Context:
 
     def mode(self, factor: str) -> tuple[Mode, tuple[str, ...]]:
         """How a factor is held, and the path of the spec that says so (empty where nothing does)."""
-        if self.scope.kind == "atoms" and factor in ("translation", "permutation"):
+        if self.scope.is_points and factor in ("translation", "permutation"):
             return "hard", ()
         for group in (factor, "O(3)"):
             if group in self.spec.symmetry and factor in factors_of(group):
@@ -33,7 +46,7 @@ class Context:
 
     def dials(self) -> tuple[Dial, ...]:
         """The symmetries that are not hard, with their strengths: s, or 1 where free; s = 0 is hard."""
-        if self.scope.kind != "atoms":
+        if not self.scope.is_points:
             return ()
         found: list[Dial] = []
         declared = dict(self.spec.symmetry)
@@ -71,8 +84,24 @@ def mode_name(mode: Mode) -> str:
 
 def scope_of(spec: Spec) -> Scope:
     """The factors and sizes that inference needs."""
-    if isinstance(spec.system, AtomsSystem):
-        factors = ("SO(3)", "inversion", "translation", "permutation")
-        return Scope("atoms", factors, spec.system.species, spec.system.cutoff)
+    if not isinstance(spec.system, PhaseSpaceSystem):
+        return _scope_of_points(spec.system)
     coordinates = coordinate_dims(spec.system)
     return Scope("phase_space", tuple(spec.symmetry), coordinates=coordinates)
+
+
+def _scope_of_points(system: Points) -> Scope:
+    factors = ("SO(3)", "inversion", "translation", "permutation")
+    inputs = tuple(
+        Known(name, Index(one.per), one.rep, Unit.parse(one.unit or "1"))
+        for name, one in system.inputs.items()
+    )
+    if not isinstance(system, ParticlesSystem):
+        return Scope(system.kind, factors, system.species, system.cutoff, inputs=inputs)
+    pairs, cutoff = "all", math.inf
+    if isinstance(system.interactions, PairsWithin):
+        pairs, cutoff = "within", system.interactions.within
+    elif isinstance(system.interactions, PairsNearest):
+        pairs = "nearest"
+    length = Unit.parse(system.unit or "1")
+    return Scope(system.kind, factors, system.species, cutoff, (), pairs, length, inputs)  # type: ignore[arg-type]

@@ -12,6 +12,8 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
 from ase.data import atomic_numbers, chemical_symbols
 from equic.runtime.build import Model
+from equic.runtime.data.known import read_known
+from equic.runtime.data.labels import properties
 from equic.runtime.device import pick_device
 from equic.runtime.errors import EquicError
 from equic.runtime.export import Exported, Standalone
@@ -83,6 +85,7 @@ class EquicCalculator(Calculator):
         self.model = _placed(model, device, dtype)
         self.device = _device_of(self.model) if isinstance(self.model, Model) else self.model.device
         self.species: tuple[str, ...] = tuple(plan.system["species"])
+        self._last: dict[str, np.ndarray] | None = None
         self.cutoff = float(plan.system["cutoff"])
         self.neighbors = VerletList(self.cutoff, skin)
         # index of the species by atomic number, -1 for elements that the model does not know
@@ -108,6 +111,7 @@ class EquicCalculator(Calculator):
         if "stress" in properties and not solid:
             raise PropertyNotImplementedError("stress needs a cell that is periodic in all three directions")
         self.results = {}
+        self._last = self._known(atoms)
         with torch.no_grad():
             outputs = self.model.forward(self._inputs(atoms))
         values = {name: value.detach().double().cpu().numpy() for name, value in outputs.items()}
@@ -126,6 +130,19 @@ class EquicCalculator(Calculator):
                 one = value if plan.outputs[name].index == "node" else value[0]
                 results["forces" if name == plan.forces else name] = one.copy()
         self.results = results
+
+    def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
+        """What has changed since the last calculation; ASE itself does not look at `info` and `arrays`."""
+        changes: list[str] = super().check_state(atoms, tol=tol)
+        if self.model.plan.system["inputs"] and self._last is not None:
+            now = self._known(atoms)
+            if any(not np.array_equal(now[name], value) for name, value in self._last.items()):
+                changes.append("info")
+        return changes
+
+    def _known(self, atoms: Atoms) -> dict[str, np.ndarray]:
+        """The inputs that the model declares, from where data has them."""
+        return dict(read_known(properties(atoms), self.model.plan, len(atoms), "these atoms"))
 
     def _inputs(self, atoms: Atoms) -> dict[str, torch.Tensor]:
         numbers = atoms.get_atomic_numbers()
@@ -149,6 +166,7 @@ class EquicCalculator(Calculator):
             "edges": edges,
             "shifts": shifts,
         }
+        arrays |= self._known(atoms)
         # tensors of their own: ASE moves atoms in place
         return {name: torch.tensor(array, device=self.device) for name, array in arrays.items()}
 

@@ -52,6 +52,70 @@ def derivative_items(baseline: Baseline, rng: np.random.Generator) -> list[Item]
     ]
 
 
+def response_items(baseline: Baseline, rng: np.random.Generator) -> list[Item]:
+    """Every derivative of the energy by an input, against differences along random directions of that input.
+
+    y·u = s dE/du,  u a unit direction of all components of the input, s the scale of the derivative
+    """
+    plan = baseline.subject.plan
+    known = {one["name"] for one in plan.system["inputs"]}
+    items = []
+    for target, output in plan.outputs.items():
+        step = plan.step(output.step)
+        if step.layer == "grad" and step.params["wrt"] in known and target in baseline.scales:
+            items.append(
+                _response_item(baseline, target, step.params["wrt"], float(step.params["scale"]), rng)
+            )
+    return items
+
+
+def _response_item(
+    baseline: Baseline, target: str, name: str, scale: float, rng: np.random.Generator
+) -> Item:
+    dtype = baseline.subject.dtype
+    units = []
+    for frame in baseline.frames:
+        u = rng.normal(size=(_DIRECTIONS, *frame.inputs[name].value.shape))
+        units.append(u / np.linalg.norm(u, axis=(1, 2), keepdims=True))
+    projected = np.array(
+        [
+            np.einsum("krd,rd->k", u, np.reshape(baseline.response.at(target, i), u.shape[1:]))
+            for i, u in enumerate(units)
+        ]
+    )
+
+    def error(step: float) -> float:
+        moved = [
+            frame.with_input(name, frame.inputs[name].value + node * step * one)
+            for node in NODES
+            for frame, u in zip(baseline.frames, units, strict=True)
+            for one in u
+        ]
+        energy = baseline.subject.respond(moved).energy
+        assert energy is not None
+        slopes = derivative(energy.reshape(4, len(baseline.frames), _DIRECTIONS), step)
+        return rms(projected - scale * slopes) / baseline.scales[target]
+
+    value, step = best_step(error, STEPS[dtype])
+    energy = plan_energy(baseline)
+    return judge(
+        f"{target} against differences",
+        dtype,
+        value,
+        demanded("differences", dtype),
+        measure=f"{target} - {scale:g} dE/d({name}) along {len(units) * _DIRECTIONS} directions, fourth-order "
+        f"differences of step {step:g}, {baseline.words[target]}",
+        rounding=baseline.rounding(energy) * baseline.scales[energy] / step / baseline.scales[target],
+    )
+
+
+def plan_energy(baseline: Baseline) -> str:
+    """The target that derivatives are of."""
+    energy = baseline.subject.plan.energy
+    assert energy is not None
+    return str(energy)
+
+
 def stress_item(baseline: Baseline) -> Item:
     """Stress against differences of the energy under six symmetric strains of cell and positions.
 

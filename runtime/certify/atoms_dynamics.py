@@ -59,6 +59,8 @@ def dynamics_items(baseline: Baseline, rng: np.random.Generator) -> list[Item]:
     """
     subject = baseline.subject
     names = (DRIFT, MOMENTUM, SPIN)
+    if subject.plan.kind == "particles":
+        return [not_applicable(name, subject.dtype, "particles have no masses of elements") for name in names]
     if subject.plan.forces not in baseline.scales:
         return [not_applicable(name, subject.dtype, "the model has no forces") for name in names]
     frames = _smallest([frame for frame in baseline.frames if len(frame) > 1])
@@ -191,6 +193,9 @@ def _conserved_rule(baseline: Baseline, quantity: str, kind: str) -> Rule:
     factors = {"momentum": "translation", "angular momentum": "SO(3)"}
     if plan.step(plan.outputs[plan.forces].step).layer != "grad":
         return unclaimed("the forces are not derived from the energy")
+    fields = [one["name"] for one in plan.system["inputs"] if set(one["rep"].split("+")) - {"1x0e"}]
+    if quantity == "angular momentum" and fields:
+        return unclaimed(f"`{fields[0]}` points somewhere, and turns what moves in it")
     if quantity in factors and claim_rule(plan, factors[quantity], dtype) != demanded("symmetry", dtype):
         return unclaimed(f"the plan does not claim {factors[quantity]} exactly")
     return demanded(kind, dtype)

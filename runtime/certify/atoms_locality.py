@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from .baseline import Baseline, measure_baseline, rms
 from .certificate import Item
-from .frames import random_cluster
+from .frames import random_clusters
 from .geometry import Geometry
 from .judge import EPSILON, Rule, demanded, judge, not_applicable, unclaimed
 
@@ -32,12 +32,14 @@ def smoothness_items(baseline: Baseline, rng: np.random.Generator) -> list[Item]
     count), and by how many orders the jumps vanish too slowly, read off between two larger distances.
     """
     subject = baseline.subject
+    if subject.plan.system["pairs"] != "within":
+        nearest = subject.plan.system["pairs"] != "all"
+        why = "neighbours change at once, and nothing is claimed of that" if nearest else "there is no cutoff"
+        return [not_applicable(name, subject.dtype, why) for name in (SMOOTH, ORDER)]
     claimed = {name: subject.plan.smoothness.get(name) for name in subject.plan.outputs}
     clusters = [frame for frame in baseline.frames if not frame.periodic and len(frame) > 1]
     if not clusters:
-        species = len(subject.plan.system["species"])
-        cutoff = float(subject.plan.system["cutoff"])
-        clusters = [random_cluster(atoms, cutoff, species, rng) for atoms in (4, 6, 8)]
+        clusters = random_clusters(subject.plan, (4, 6, 8), rng)
     base = measure_baseline(subject, clusters)
     rays = [ray for frame in clusters for ray in _rays(frame, len(subject.plan.system["species"]), rng)]
     near = _jumps(base, rays, _NEAR)
@@ -114,11 +116,7 @@ def _jumps(base: Baseline, rays: list[Ray], distance: float) -> dict[str, float]
     for side in (-1.0, 1.0):
         for frame, place, kind, direction in rays:
             guest = place + (cutoff + side * distance) * direction
-            placed.append(
-                Geometry(
-                    np.append(frame.species, kind), np.vstack([frame.positions, guest]), frame.cell, frame.pbc
-                )
-            )
+            placed.append(frame.with_guest(kind, guest))
     response = base.subject.respond(placed)
     middle = {"node": int(response.offsets[len(rays)]), "system": len(rays)}
     found = {}
@@ -156,9 +154,14 @@ def extensivity_item(baseline: Baseline, rng: np.random.Generator) -> Item:
         j = others[(others.index(i) + 1) % len(others)]
         pairs.append((_apart(frame, baseline.frames[j], reach, rng), (i, j)))
     response = subject.respond([joined for joined, _ in pairs])
+    # the second part is in the field of the first
+    seconds = subject.respond([baseline.frames[j].with_fields_of(baseline.frames[i]) for _, (i, j) in pairs])
     deviations = {}
     for target in local:
-        parts = [[baseline.response.at(target, k) for k in pair] for _, pair in pairs]
+        parts = [
+            (baseline.response.at(target, i), seconds.at(target, number))
+            for number, (_, (i, _)) in enumerate(pairs)
+        ]
         if plan.outputs[target].index == "node":
             expected = np.concatenate([one for part in parts for one in part])
         else:

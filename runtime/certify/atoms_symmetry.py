@@ -81,7 +81,7 @@ def equivariance_errors(baseline: Baseline, rotations: Array) -> dict[str, float
 def _back_rotated(baseline: Baseline, rotations: Array) -> dict[str, Array]:
     """Back-rotated outputs minus those of the frames as they are: per target [K, ...]."""
     frames, base = baseline.frames, baseline.response
-    response = baseline.subject.respond([frame.mapped(R) for R in rotations for frame in frames])
+    response = baseline.subject.respond([frame.turned(R) for R in rotations for frame in frames])
     K = len(rotations)
     found = {}
     for target in baseline.targets:
@@ -169,7 +169,7 @@ def _scores(baseline: Baseline, rotations: Array) -> Array:
 def inversion_items(baseline: Baseline, only: str | None = None) -> list[Item]:
     """Equivariance error under inversion, per target or of one; averaged exactly, A = |z(1) - z(i)| / 2."""
     rule = claim_rule(baseline.subject.plan, "inversion", baseline.subject.dtype)
-    response = baseline.subject.respond([frame.mapped(-np.eye(3)) for frame in baseline.frames])
+    response = baseline.subject.respond([frame.turned(-np.eye(3)) for frame in baseline.frames])
     inversion = -np.eye(3)[None]
     outputs = baseline.subject.plan.outputs
 

@@ -8,7 +8,7 @@ import numpy as np
 from equic.runtime.irreps import Irreps
 from numpy.typing import NDArray
 
-from .geometry import Geometry
+from .geometry import Geometry, given_inputs
 from .judge import EPSILON
 from .subject import Response, Subject
 
@@ -107,7 +107,7 @@ def measure_baseline(subject: Subject, frames: Sequence[Geometry], *, where: str
     """Run the model on the frames and on isolated atoms; `where` (such as "in random cells") joins the words."""
     species = sorted({int(kind) for frame in frames for kind in frame.species})
     isolated = np.zeros(len(subject.plan.system["species"]))
-    alone = subject.respond([_isolated(kind) for kind in species]).energy
+    alone = subject.respond([_isolated(kind, subject.plan) for kind in species]).energy
     if alone is not None:
         isolated[species] = alone
     response = subject.respond(frames)
@@ -164,8 +164,11 @@ def _energy_scale(frames: Sequence[Geometry], energy: Array, isolated: Array) ->
     return ENERGY_FLOOR, f"of {ENERGY_FLOOR:g} eV, because E - E(isolated atoms) is less in every frame"
 
 
-def _isolated(species: int) -> Geometry:
-    return Geometry(np.array([species]), np.zeros((1, 3)), np.zeros((3, 3)), np.zeros(3, dtype=bool))
+def _isolated(species: int, plan: Any) -> Geometry:
+    """One atom without others, in no field."""
+    inputs = {one["name"]: np.zeros((1, Irreps.parse(one["rep"]).dim)) for one in plan.system["inputs"]}
+    nothing, nowhere = np.zeros((3, 3)), np.zeros(3, dtype=bool)
+    return Geometry(np.array([species]), np.zeros((1, 3)), nothing, nowhere, given_inputs(inputs, plan))
 
 
 def rms(values: Array) -> float:

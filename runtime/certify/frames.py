@@ -1,13 +1,18 @@
 """Random structures for a model that comes without frames."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from equic.runtime.irreps import Irreps
 from numpy.typing import NDArray
 
-from .geometry import Geometry
+from .geometry import Geometry, given_inputs
 
 Array = NDArray[np.float64]
+
+_OPEN = 4.0
 
 
 def random_frames(plan: Any, rng: np.random.Generator, *, periodic: bool) -> list[Geometry]:
@@ -15,8 +20,7 @@ def random_frames(plan: Any, rng: np.random.Generator, *, periodic: bool) -> lis
 
     Atoms are at bonding distances of each other (0.25 to 0.4 of the cutoff, or more), all species appear.
     """
-    cutoff, count = float(plan.system["cutoff"]), len(plan.system["species"])
-    frames = [random_cluster(atoms, cutoff, count, rng) for atoms in (5, 7, 9)]
+    frames = random_clusters(plan, (5, 7, 9), rng)
     if periodic:
         frames += random_cells(plan, rng)
     return frames
@@ -27,7 +31,31 @@ def random_cells(plan: Any, rng: np.random.Generator) -> list[Geometry]:
     cutoff, count = float(plan.system["cutoff"]), len(plan.system["species"])
     wide = random_crystal(8, 1.2 * cutoff, count, rng)
     narrow = random_crystal(3, 0.8 * cutoff, count, rng)
-    return [wide, narrow]
+    return [with_random_inputs(frame, plan, rng) for frame in (wide, narrow)]
+
+
+def random_clusters(plan: Any, sizes: Sequence[int], rng: np.random.Generator) -> list[Geometry]:
+    """Clusters of these numbers of atoms, with inputs."""
+    count = len(plan.system["species"])
+    frames = [random_cluster(atoms, reach_of(plan), count, rng) for atoms in sizes]
+    return [with_random_inputs(frame, plan, rng) for frame in frames]
+
+
+def with_random_inputs(frame: Geometry, plan: Any, rng: np.random.Generator) -> Geometry:
+    """The structure with normal random numbers for everything else that the plan knows of it."""
+    values = {
+        one["name"]: rng.normal(
+            size=(len(frame) if one["index"] == "node" else 1, Irreps.parse(one["rep"]).dim)
+        )
+        for one in plan.system["inputs"]
+    }
+    return replace(frame, inputs=given_inputs(values, plan))
+
+
+def reach_of(plan: Any) -> float:
+    """The cutoff; where there is none, a length with which random clusters have distances of about one."""
+    cutoff = plan.system["cutoff"]
+    return _OPEN if cutoff is None else float(cutoff)
 
 
 def random_cluster(atoms: int, cutoff: float, species: int, rng: np.random.Generator) -> Geometry:

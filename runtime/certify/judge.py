@@ -51,7 +51,7 @@ def claim_rule(plan: Any, factor: str, dtype: str) -> Rule:
                 return demanded("symmetry", dtype)
             strength = "" if claim.strength is None else f" {claim.strength:g}"
             return unclaimed(f"the spec holds {factor} {claim.mode}{strength}")
-    if plan.kind == "atoms" and factor in ("translation", "permutation"):
+    if plan.is_points and factor in ("translation", "permutation"):
         return demanded("symmetry", dtype)
     return unclaimed(f"the spec does not name {factor}")
 

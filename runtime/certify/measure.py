@@ -9,7 +9,7 @@ import torch
 from equic.runtime.errors import EquicError
 from numpy.typing import NDArray
 
-from .atoms_derivatives import derivative_items, stress_item
+from .atoms_derivatives import derivative_items, response_items, stress_item
 from .atoms_dynamics import dynamics_items
 from .atoms_locality import extensivity_item, smoothness_items
 from .atoms_symmetry import lattice_item, symmetry_items
@@ -74,7 +74,7 @@ def certify(
     exported = not isinstance(model, torch.nn.Module)
     if dtypes is None:
         dtypes = (own,) if exported or own == "float64" else ("float64", own)
-    on_atoms = plan.kind == "atoms"
+    on_atoms = plan.is_points
     geometries = _frames(plan, frames, seed) if on_atoms else []
     states = np.empty((0, 0)) if on_atoms else _states(plan, frames, seed)
     items: list[Item] = []
@@ -142,6 +142,8 @@ def _atoms_items(
         crystals = baseline
     elif cells:
         crystals = measure_baseline(subject, cells)
+    elif subject.plan.kind == "particles":  # nothing repeats
+        crystals = baseline
     else:
         crystals = measure_baseline(subject, random_cells(subject.plan, rng), where="in random cells")
     strained = baseline if subject.plan.stress in baseline.scales else crystals
@@ -149,6 +151,7 @@ def _atoms_items(
         *_unless_silent(baseline, symmetry_items(baseline, crystals, rng, elements, thorough)),
         *_unless_silent(crystals, [lattice_item(crystals, rng)]),
         *_unless_silent(baseline, derivative_items(baseline, rng)),
+        *_unless_silent(baseline, response_items(baseline, rng)),
         *_unless_silent(strained, [stress_item(strained)]),
         *_unless_silent(baseline, [*smoothness_items(baseline, rng), extensivity_item(baseline, rng)]),
         *_unless_silent(baseline, dynamics_items(baseline, rng)),

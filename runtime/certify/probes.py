@@ -8,8 +8,8 @@ from equic.runtime.errors import ExportError
 from numpy.typing import NDArray
 
 from .certificate import Item
-from .frames import random_cells, random_cluster
-from .geometry import Geometry
+from .frames import random_cells, random_clusters
+from .geometry import Geometry, given_inputs
 from .judge import TOLERANCES, Rule, judge, not_applicable
 from .subject import Subject, dtype_of
 
@@ -84,7 +84,7 @@ def _compared(name: str, subject: Subject, probes: Mapping[str, Any], origin: st
             found["hamiltonian"] = subject.hamiltonian(states)
         count = f"{len(states)} states"
     else:
-        frames = [_read(entry) for entry in probes["frames"]]
+        frames = [_read(entry, subject.plan) for entry in probes["frames"]]
         found = _answers(subject, frames)
         count = f"{len(frames)} frames"
     energies = {"hamiltonian", subject.plan.energy}
@@ -110,8 +110,7 @@ def no_parity(dtype: str) -> Item:
 
 
 def _frames(plan: Any, rng: np.random.Generator) -> list[Geometry]:
-    species, cutoff = len(plan.system["species"]), float(plan.system["cutoff"])
-    frames = [random_cluster(atoms, cutoff, species, rng) for atoms in (3, 6)]
+    frames = random_clusters(plan, (3, 6), rng)
     return frames + random_cells(plan, rng) if plan.stress is not None else frames
 
 
@@ -130,13 +129,16 @@ def _write(frame: Geometry) -> dict[str, Any]:
         "positions": frame.positions.tolist(),
         "cell": frame.cell.tolist(),
         "pbc": frame.pbc.tolist(),
+        "inputs": {name: one.value.tolist() for name, one in frame.inputs.items()},
     }
 
 
-def _read(entry: Mapping[str, Any]) -> Geometry:
+def _read(entry: Mapping[str, Any], plan: Any) -> Geometry:
+    inputs = {name: np.asarray(value, dtype=float) for name, value in entry.get("inputs", {}).items()}
     return Geometry(
         np.asarray(entry["species"], dtype=np.int64),
         np.asarray(entry["positions"], dtype=float),
         np.asarray(entry["cell"], dtype=float),
         np.asarray(entry["pbc"], dtype=bool),
+        given_inputs(inputs, plan),
     )

@@ -117,22 +117,21 @@ class Subject:
         }
 
     def _batches(self, geometries: Sequence[Geometry]) -> Iterator[Batch]:
-        cutoff = float(self.plan.system["cutoff"])
         budget, waiting = float(_EDGE_BYTES), list[Geometry]()
         for item in geometries:
             cost = self.edge_bytes(item)
             if waiting and cost > budget:
-                yield collate(waiting, cutoff, self.device)
+                yield collate(waiting, self.plan.system, self.device)
                 budget, waiting = float(_EDGE_BYTES), []
             waiting.append(item)
             budget -= cost
         if waiting:
-            yield collate(waiting, cutoff, self.device)
+            yield collate(waiting, self.plan.system, self.device)
 
     def edge_bytes(self, item: Geometry) -> float:
         """About how many bytes the edge features of a structure take: the measure of what a call costs."""
         width = 8 * sum(step.dim for step in self.plan.steps if step.index == "edge")
-        return width * _edge_estimate(item, float(self.plan.system["cutoff"]))
+        return width * _edge_estimate(item, self.plan.system)
 
     # -- phase space ---------------------------------------------------------------------------------------
 
@@ -156,12 +155,14 @@ class Subject:
         return "hamiltonian" in self._at(np.zeros((1, int(self.plan.system["dim"]))))
 
 
-def _edge_estimate(item: Geometry, cutoff: float) -> float:
-    """About how many pairs lie within the cutoff."""
+def _edge_estimate(item: Geometry, system: Mapping[str, Any]) -> float:
+    """About how many pairs see each other."""
     count = len(item)
+    if isinstance(system["pairs"], int):
+        return count * min(count - 1, system["pairs"])
     if not item.periodic:
         return count * (count - 1)
-    sphere = 4.0 / 3.0 * np.pi * cutoff**3
+    sphere = 4.0 / 3.0 * np.pi * float(system["cutoff"]) ** 3
     return count * max(count - 1, count * sphere / max(item.volume, 1e-9))
 
 

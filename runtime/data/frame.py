@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 from equic.runtime.errors import DataError
-from equic.runtime.neighbors.lists import Array, Edges, neighbor_list
+from equic.runtime.neighbors.lists import Array, Edges
+from equic.runtime.neighbors.pairs import edges_of
 from equic.runtime.plan import Plan
 from numpy.typing import NDArray
+
+from .known import read_known
+from .labels import properties
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -31,6 +35,7 @@ class Frame:
         labels: target → value, already in internal units: energy [], forces [N, 3], stress [3, 3], ...
         per_atom: those of the targets that have one value per atom, such as forces.
         source: where the frame comes from, `train.xyz:frame 17`, counted from 0.
+        inputs: what else is known, as the plan declares it: [1, dim] of the structure, [N, dim] of its atoms.
         config_type: the file's word for what kind of configuration this is, or nothing.
         group: the value under the key that frames are split by, or nothing.
     """
@@ -47,6 +52,7 @@ class Frame:
     config_type: str = ""
     per_atom: frozenset[str] = frozenset()
     group: str = ""
+    inputs: Mapping[str, Array] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.species)
@@ -57,8 +63,14 @@ class Frame:
         return len(self) == 1 and means_isolated_atom(self.config_type)
 
     def fingerprint(self) -> bytes:
-        """Equal for frames with the same elements, positions and cell (to 1e-6 Å) in the same order."""
-        return structure_print(self.numbers, self.pbc, self.positions, self.cell)
+        """Equal for frames with the same elements, positions, cell and inputs (to 1e-6) in the same order."""
+        bare = structure_print(self.numbers, self.pbc, self.positions, self.cell)
+        if not self.inputs:
+            return bare
+        digest = hashlib.sha256(bare)
+        for value in self.inputs.values():
+            digest.update(np.round(value * 1e6).astype(np.int64).tobytes())
+        return digest.digest()
 
     def to_atoms(self) -> Atoms:
         """The structure as ASE Atoms, without labels."""
@@ -102,7 +114,8 @@ def frame_from_atoms(
     cell = np.array(atoms.cell, dtype=np.float64) if pbc.any() else np.zeros((3, 3))
     positions = np.array(atoms.positions, dtype=np.float64)
     species = species_indices(atoms, plan, source)
-    edges, shifts = neighbor_list(positions, cell, pbc, float(plan.system["cutoff"]), where=source)
+    edges, shifts = edges_of(plan.system, positions, cell, pbc, where=source)
+    alone = len(atoms) == 1 and means_isolated_atom(config_type)
     return Frame(
         numbers=np.array(atoms.numbers, dtype=np.int64),
         species=species,
@@ -116,6 +129,7 @@ def frame_from_atoms(
         config_type=config_type,
         per_atom=frozenset(target for target in labels if plan.outputs[target].index == "node"),
         group=group,
+        inputs=read_known(properties(atoms), plan, len(atoms), source, optional=alone),
     )
 
 

@@ -13,6 +13,7 @@ from equic.runtime.plan import Plan
 from .arrays import ArraySet, read_arrays
 from .frames import FrameSet, Progress, read_frames
 from .isolated import read_isolated
+from .points import read_points
 from .prepared import PreparedFrames, open_store
 from .split import split_rows
 
@@ -60,7 +61,7 @@ def load_sets(
         sets[name] = train.subset(drawn[name]) if name in drawn else _read(plan, name, files[name], progress)
         if len(sets[name]) == 0:
             raise DataError(f"the set `{name}` has no frames but isolated atoms")
-    if plan.kind == "atoms":
+    if plan.is_points:
         sets["train"] = _with_isolated(plan, sets["train"], files["train"])  # type: ignore[arg-type]
         paths = {name: Path(files.get(name, files["train"])["path"]).resolve() for name in sets}
         _check_overlap(sets, paths, notes)  # type: ignore[arg-type]
@@ -92,6 +93,8 @@ def _read(plan: Plan, name: str, spec: Mapping[str, Any], progress: Progress | N
     if plan.kind != "atoms":
         if prepared is not None:
             raise DataError("only frames of atoms are prepared", help="remove `data.prepared`")
+        if plan.kind == "particles":
+            return read_points(plan, spec, progress=progress)
         return read_arrays(plan, spec)
     if prepared is None:
         return read_frames(plan, spec, progress=progress)

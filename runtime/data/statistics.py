@@ -47,7 +47,7 @@ def compute_statistics(
     Raises:
         DataError: isolated atoms are missing, or have no energy, or two differ.
     """
-    if isinstance(frames, ArraySet) or plan.kind != "atoms" or not plan.statistics:
+    if isinstance(frames, ArraySet) or not plan.is_points or not plan.statistics:
         return {}
     notes = [] if notes is None else notes
     isolated = list(frames.isolated) if isinstance(frames, FrameSet) else []
@@ -66,6 +66,7 @@ def compute_statistics(
         found["scale"] = _scale(plan, bulk, reference, notes)
         found["shift"] = _shift(plan, bulk, reference)
     found |= target_statistics(plan, bulk, notes)
+    found |= input_statistics(plan, bulk)
     return {name: found[name] for name in plan.statistics}
 
 
@@ -209,6 +210,36 @@ def target_statistics(plan: Plan, frames: Sequence[Frame], notes: list[str]) -> 
             )
         found[f"{name}_scale"], found[f"{name}_shift"] = scale.tolist(), shift.tolist()
     return found
+
+
+def input_statistics(plan: Plan, frames: Sequence[Frame]) -> dict[str, list[float]]:
+    """Size and mean of everything that the model brings to size one: inputs, and lengths of edges.
+
+    t = mean(x) of invariants, s = RMS(x - t); what does not vary has s = 1
+    """
+    found: dict[str, list[float]] = {}
+    for step in plan.steps:
+        if step.layer != "normalize":
+            continue
+        name, irreps = step.params["name"], Irreps.parse(step.params["irreps"])
+        if name == "edge_length":
+            values = np.concatenate([_lengths(frame) for frame in frames])[:, None]
+        else:
+            values = np.concatenate([frame.inputs[name] for frame in frames])
+        scale, shift = [], []
+        for block in irreps:
+            part = values[:, block.slice]
+            mean = part.mean(axis=0) if block.irrep == (0, 1) and len(part) else np.zeros(block.dim)
+            shift += mean.tolist() if block.irrep == (0, 1) else []
+            size = float(np.sqrt(np.mean((part - mean) ** 2))) if part.size else 0.0
+            scale.append(size if size > 1e-10 * max(1.0, float(np.abs(part).max(initial=0.0))) else 1.0)
+        found[f"{name}_scale"], found[f"{name}_shift"] = scale, shift
+    return found
+
+
+def _lengths(frame: Frame) -> Array:
+    vectors = frame.positions[frame.edges[1]] - frame.positions[frame.edges[0]] - frame.shifts @ frame.cell
+    return np.linalg.norm(vectors, axis=1)
 
 
 def label_variance(frames: Sequence[Frame], target: str, *, per_atom: bool = False) -> float:

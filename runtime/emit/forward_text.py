@@ -85,7 +85,7 @@ class ForwardText:
         if not model._differentiates:
             return
         fields = {field for layer in model.steps.values() for field in layer.fields}  # type: ignore[union-attr]
-        leaves = [name for name in ("positions", "state") if name in fields]
+        leaves = [name for name in model._leaves if name in fields]
         leaf = self._helper("leaf") if leaves else ""
         items = ", ".join(f'"{name}": {leaf}(inputs["{name}"], create_graph)' for name in leaves)
         lines.append(f"leaves = {{{items}}}")

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from equic.runtime.irreps import Irreps
 from equic.runtime.plan import Plan
 from torch import Tensor
 
 # Atoms per unit of cutoff in one direction: about 14 neighbours within the cutoff.
 _PER_CUTOFF = 1.5
+_OPEN = 4.0  # the distance within which pairs are taken where a plan has no cutoff: any edges will do
 
 
 def trace_inputs(plan: Plan, taken: set[int]) -> tuple[dict[str, Tensor], dict[str, int]]:
@@ -33,7 +35,18 @@ def trace_inputs(plan: Plan, taken: set[int]) -> tuple[dict[str, Tensor], dict[s
         "system": (torch.arange(atoms) * systems) // atoms,
         "edges": torch.stack([source, target]),
         "shifts": torch.zeros(edges, 3, dtype=torch.float64),
+        **_known(plan, atoms, systems, torch.Generator().manual_seed(0)),
     }, sizes
+
+
+def _known(plan: Plan, atoms: int, systems: int, generator: torch.Generator) -> dict[str, Tensor]:
+    """Normal random numbers for the inputs that the plan declares."""
+    found = {}
+    for entry in plan.system["inputs"]:
+        rows = atoms if entry["index"] == "node" else systems
+        dim = Irreps.parse(entry["rep"]).dim
+        found[entry["name"]] = torch.randn(rows, dim, generator=generator, dtype=torch.float64)
+    return found
 
 
 def sample_inputs(plan: Plan, atoms: list[int], *, edges: bool = True, seed: int = 0) -> dict[str, Tensor]:
@@ -46,7 +59,7 @@ def sample_inputs(plan: Plan, atoms: list[int], *, edges: bool = True, seed: int
     from equic.runtime.neighbors import neighbor_list
 
     generator = torch.Generator().manual_seed(seed)
-    cutoff = float(plan.system["cutoff"])
+    cutoff = _OPEN if plan.system["cutoff"] is None else float(plan.system["cutoff"])
     spacing = cutoff / _PER_CUTOFF
     parts: dict[str, list[Any]] = {name: [] for name in ("positions", "cell", "edges", "shifts", "system")}
     offset = 0
@@ -74,6 +87,7 @@ def sample_inputs(plan: Plan, atoms: list[int], *, edges: bool = True, seed: int
         "system": torch.cat(parts["system"]),
         "edges": torch.cat([empty["edges"], *parts["edges"]], dim=1),
         "shifts": torch.cat([empty["shifts"], *parts["shifts"]]),
+        **_known(plan, offset, len(atoms), generator),
     }
 
 

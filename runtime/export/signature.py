@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from equic.runtime.irreps import Irreps
 from equic.runtime.plan import Plan
 
 # Symbolic sizes with the bounds that the exported program accepts.
@@ -57,12 +59,18 @@ ATOMS_INPUTS: tuple[Port, ...] = (
 def input_ports(plan: Plan) -> tuple[Port, ...]:
     """The inputs of a program, in their fixed order.
 
-    Atoms: positions, species, cell, system, edges, shifts. Phase space: state [batch, dim], float64 whatever
-    the network computes in, like all geometry.
+    Atoms and particles: positions, species, cell, system, edges, shifts, then declared inputs. Phase space:
+    state [batch, dim], float64 whatever the network computes in, like all geometry.
     """
-    if plan.kind == "atoms":
-        return ATOMS_INPUTS
+    if plan.is_points:
+        return ATOMS_INPUTS + tuple(_known_port(entry) for entry in plan.system["inputs"])
     return (Port("state", "float64", ("batch", int(plan.system["dim"]))),)
+
+
+def _known_port(entry: Mapping[str, Any]) -> Port:
+    """An input that the plan declares, as components of its irreps."""
+    rows = "atoms" if entry["index"] == "node" else "systems"
+    return Port(entry["name"], "float64", (rows, Irreps.parse(entry["rep"]).dim))
 
 
 def name_shape(shape: torch.Size, sizes: dict[str, int]) -> tuple[int | str, ...]:

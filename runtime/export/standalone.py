@@ -56,7 +56,7 @@ class Standalone:
             ExportError: an input is missing, has the wrong dtype or rank, sizes do not agree, or an index is out
                 of range.
         """
-        if self.plan.kind == "atoms":
+        if self.plan.is_points:
             check_inputs(self.inputs, inputs, self.device)
             check_indices(inputs, n_species=len(self.plan.system["species"]))
         outputs = self._module({port.name: inputs[port.name] for port in self.inputs})
@@ -97,6 +97,11 @@ def export_standalone(
         raise ExportError(f"a model is exported in float32 or float64, not `{dtype}`")
     if path.exists() and not (path / "metadata.json").is_file():
         raise ExportError(f"`{path}` exists, and is no standalone export", help="choose another name")
+    if model.plan.is_points and model.plan.system["pairs"] != "within":
+        raise ExportError(
+            "a standalone folder finds neighbours within a cutoff, and this model has none",
+            help="export it as `pt2`, which takes the edges as an input",
+        )
     twin = recast(model, DTYPES[dtype])
     state = {name: value.cpu().contiguous().clone() for name, value in model.state_dict().items()}
     files = {

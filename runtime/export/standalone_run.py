@@ -69,8 +69,11 @@ def neighbors(positions: Tensor, cell: Tensor, pbc: list[bool], cutoff: float) -
     return torch.stack([source, target])[:, order], shifts[order]
 
 
-def inputs_of(symbols, positions, cell=None, pbc=None) -> dict[str, Tensor]:
-    """One structure as the inputs of the model: symbols [N], positions [N, 3] in Å, cell [3, 3] in Å."""
+def inputs_of(symbols, positions, cell=None, pbc=None, **known) -> dict[str, Tensor]:
+    """One structure as the inputs of the model: symbols [N], positions [N, 3] in Å, cell [3, 3] in Å.
+
+    `known` are the inputs that the model declares beside these, [1, dim] of the structure or [N, dim] of its atoms.
+    """
     from model import CUTOFF, SPECIES
 
     # Python's numbers are float64, and would be float32 without being told
@@ -88,16 +91,17 @@ def inputs_of(symbols, positions, cell=None, pbc=None) -> dict[str, Tensor]:
         "system": torch.zeros(len(positions), dtype=torch.int64),
         "edges": edges,
         "shifts": shifts,
+        **{name: torch.as_tensor(value, dtype=torch.float64) for name, value in known.items()},
     }
 
 
-def evaluate(model: torch.nn.Module, symbols, positions, cell=None, pbc=None) -> dict[str, Tensor]:
+def evaluate(model: torch.nn.Module, symbols, positions, cell=None, pbc=None, **known) -> dict[str, Tensor]:
     """The outputs for one structure of atoms: energy [1] eV, forces [N, 3] eV/Å, stress [1, 3, 3] eV/Å^3, ...
 
     Without `pbc` the directions with a lattice vector are periodic. The stress means something only where all
     three are.
     """
-    outputs = model(inputs_of(symbols, positions, cell, pbc))
+    outputs = model(inputs_of(symbols, positions, cell, pbc, **known))
     return {name: value.detach() for name, value in outputs.items()}
 
 
@@ -113,7 +117,9 @@ def agreement() -> dict[str, float]:
         found = {}
         for frame in papers["frames"]:
             symbols = [SPECIES[kind] for kind in frame["species"]]
-            outputs = evaluate(model, symbols, frame["positions"], frame["cell"], frame["pbc"])
+            outputs = evaluate(
+                model, symbols, frame["positions"], frame["cell"], frame["pbc"], **frame["inputs"]
+            )
             for name, value in outputs.items():
                 found.setdefault(name, []).append(value)
     worst = {}

@@ -20,6 +20,7 @@ from .linear import Linear
 from .mlp import Mlp
 from .networks import Bias, Gram, Keep, Ones, Resnet
 from .norm import norm
+from .normalize import Normalize, Spread
 from .power import Power
 from .product import product
 from .radial import Envelope, Radial
@@ -52,6 +53,8 @@ LAYERS: dict[str, Callable[[Params], Layer]] = {
     "sample": Sample,
     "unsample": Unsample,
     "add": Add,
+    "normalize": Normalize,
+    "spread": Spread,
     "shift_scale": ShiftScale,
     "rescale": Rescale,
     "tensor": Tensor,

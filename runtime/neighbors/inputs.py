@@ -30,7 +30,7 @@ def model_inputs(
     Returns:
         `positions` [N, 3], `cell` [S, 3, 3] (zeros where nothing is periodic; whole where any direction
         is) and `shifts` [E, 3] in float64 (Å, lattice vectors); `species` [N] (place in the plan's list),
-        `system` [N] and `edges` [2, E] in int64.
+        `system` [N] and `edges` [2, E] in int64; declared inputs [S, dim] or [N, dim] in float64.
 
     Raises:
         DataError: no structures, an element that the plan does not know, or a structure that
@@ -39,7 +39,7 @@ def model_inputs(
     # the data package builds on this one, so it can be imported only now
     from equic.runtime.data.frame import Frame, frame_from_atoms
 
-    if plan.kind != "atoms":
+    if not plan.is_points:
         raise DataError(f"`{plan.name}` is a model of {plan.kind.replace('_', ' ')}, it takes no atoms")
     frames = [
         item if isinstance(item, Frame) else frame_from_atoms(item, plan, source=f"structure {number}")
@@ -68,4 +68,6 @@ def stack_frames(frames: Sequence[Frame], device: torch.device | str | None = No
         ),
         "shifts": np.concatenate([frame.shifts for frame in frames]),
     }
+    for name in frames[0].inputs:
+        arrays[name] = np.concatenate([frame.inputs[name] for frame in frames])
     return {name: torch.from_numpy(array).to(device or "cpu") for name, array in arrays.items()}

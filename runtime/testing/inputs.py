@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..irreps import Irreps
 from ..plan import Plan
 
 Inputs = dict[str, Tensor]
@@ -35,7 +36,11 @@ def random_atoms_inputs(
                 positions = np.vstack((positions, new))
         species = rng.integers(0, len(plan.system["species"]), n_atoms)
         frames.append((positions, species, cell))
-    return batch(frames, float(plan.system["cutoff"]))
+    inputs = batch(frames, float(plan.system["cutoff"]))
+    for entry in plan.system["inputs"]:
+        rows = n_systems * n_atoms if entry["index"] == "node" else n_systems
+        inputs[entry["name"]] = torch.from_numpy(rng.normal(size=(rows, Irreps.parse(entry["rep"]).dim)))
+    return inputs
 
 
 def batch(frames: list[tuple[np.ndarray, np.ndarray, np.ndarray]], cutoff: float) -> Inputs:

@@ -124,6 +124,13 @@ EXAMPLES = {
         [(4, MIXED), SYSTEM, CELL],
         MIXED,
     ),
+    "normalize": (
+        "normalize",
+        {"name": "t", "irreps": MIXED},
+        [(4, MIXED), torch.linspace(0.5, 2, 5).double(), torch.linspace(-1, 1, 4).double()],
+        MIXED,
+    ),
+    "spread": ("spread", {}, [(2, MIXED), SYSTEM], MIXED),
     "rescale": (
         "rescale",
         {"target": "t", "irreps": MIXED},

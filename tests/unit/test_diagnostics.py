@@ -99,6 +99,8 @@ def compile_example(code: Code, example: str) -> Report:
     if source is None or code.startswith("S"):
         return report
     text = STATE if "phase_space" in example else BLOCKS if "model:\n" in example else ATOMS
+    if "kind: particles" in example:
+        text = text.replace("{kind: atoms, species: [H, C], cutoff: 4.0 Å}", "{kind: particles}")
     base = source_from_text(text, "base.yaml", report=report)
     root = Node(merge(base.root, source.root).value, source.root.span)
     compile_spec(Source("spec.yaml", root, {**base.texts, **source.texts}), report)

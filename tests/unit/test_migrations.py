@@ -42,11 +42,21 @@ def test_version_1_says_nothing_of_forms_and_version_2_does() -> None:
     old = plan_of(FOLDER / "v1_potential.equic")
     assert "form" not in old["outputs"]["stress"]
     new = migrate_plan(old)
-    assert new["version"] == 2
+    assert new["version"] == PLAN_VERSION
     forms = {name: (output["form"], output["extensive"]) for name, output in new["outputs"].items()}
     assert forms.pop("node_energy") == ("irreps", False)
     assert forms == {"energy": ("irreps", True), "forces": ("irreps", False), "stress": ("cartesian", False)}
     assert old["version"] == 1, "the old plan is as it was"
+
+
+def test_version_2_knows_atoms_within_a_cutoff_alone() -> None:
+    new = migrate_plan(plan_of(FOLDER / "v2_response.equic"))
+    assert {name: new["system"][name] for name in ("pairs", "unit", "inputs")} == {
+        "pairs": "within",
+        "unit": "Å",
+        "inputs": [],
+    }
+    assert "pairs" not in migrate_plan(plan_of(FOLDER / "v1_flow.equic"))["system"]
 
 
 @pytest.mark.parametrize("change", [{"outputs": 3}, {"steps": [{}]}, {"outputs": {"energy": {"step": "x"}}}])

@@ -25,6 +25,7 @@ from .linear import Linear
 from .mlp import Mlp
 from .norm import Norm
 from .norms import Norms
+from .normalize import Normalize
 from .poisson import Poisson
 from .power import Power
 from .product import Product
@@ -38,6 +39,7 @@ from .shift_scale import ShiftScale
 from .slice import Slice
 from .so2 import So2
 from .source import Embed, Input, Length, PairKind, Relative, Sph
+from .spread import Spread
 from .tensor import Tensor
 from .to_frame import ToFrame
 from .unsample import Unsample
@@ -51,6 +53,8 @@ OPS: tuple[type[Op], ...] = (
     Envelope,
     Sph,
     Embed,
+    Normalize,
+    Spread,
     PairKind,
     Linear,
     Mlp,
@@ -99,6 +103,8 @@ AnyOp = Annotated[
     | Envelope
     | Sph
     | Embed
+    | Normalize
+    | Spread
     | PairKind
     | Linear
     | Mlp

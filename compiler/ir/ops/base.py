@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
 from ...language.codes import Code
 from ...language.wording import value_words
 from ...symmetry.irreps import Irreps, IrrepsError
+from ...symmetry.units import Unit
 from ..types import EXACT, Hold, Index, Type, Verdict, join_holds
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from ...language.spans import Span
 
 ROUNDING = 1e-12  # an error below it is not told from that of float64
+ANGSTROM = Unit.parse("Å")
 MAX_HARMONICS, MAX_ORDER, MAX_SIZE = 8, 4, 1_000_000
 # What a level-3 graph may ask for; beyond it, tables would not fit into memory.
 Size = Annotated[int, Field(ge=1, le=MAX_SIZE, strict=True)]
@@ -74,14 +76,40 @@ class Work:
 
 
 @dataclass(frozen=True, slots=True)
+class Known:
+    """An input that the spec declares: where it lives, how it transforms, its unit."""
+
+    name: str
+    index: Index
+    rep: Irreps
+    unit: Unit
+
+
+@dataclass(frozen=True, slots=True)
 class Scope:
-    """What type inference knows of the system: its kind, group factors and sizes."""
+    """What type inference knows of the system: its kind, group factors and sizes.
+
+    `pairs` says which nodes have an edge: those `within` the cutoff, `all`, or the `nearest` ones; the cutoff is
+    infinite where there is none. `length` is the unit of positions, `inputs` what is known beside them.
+    """
 
     kind: str
     factors: tuple[str, ...]
     species: tuple[str, ...] = ()
     cutoff: float = 0.0
     coordinates: tuple[tuple[str, int], ...] = ()
+    pairs: Literal["within", "all", "nearest"] = "within"
+    length: Unit = ANGSTROM
+    inputs: tuple[Known, ...] = ()
+
+    def known(self, name: str) -> Known | None:
+        """The input of this name, or None."""
+        return next((one for one in self.inputs if one.name == name), None)
+
+    @property
+    def is_points(self) -> bool:
+        """Points in space: atoms, or particles."""
+        return self.kind in ("atoms", "particles")
 
 
 @dataclass(slots=True)

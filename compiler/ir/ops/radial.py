@@ -14,7 +14,6 @@ from ...symmetry.units import Unit
 from ..types import Type
 from .base import Op, Ref, Scope, Site, Size, result_like
 
-ANGSTROM = Unit.parse("Å")
 SCALAR = Irreps((Block(1, Irrep(0, 1)),))
 
 Start = Annotated[float, Field(ge=0, lt=1, strict=True)]
@@ -98,7 +97,14 @@ def envelope_json(envelope: int | _Shape | None) -> dict[str, Any] | None:
 
 
 def _reads_lengths(r: Type, site: Site, what: str) -> bool:
-    if r.rep == SCALAR and r.unit.dimension == ANGSTROM.dimension:
+    if not math.isfinite(site.scope.cutoff):
+        site.error(
+            Code.NO_CUTOFF,
+            f"`{what}` ends at a cutoff, and this system has none",
+            help="write `interactions: {within: ...}`, or give lengths to an `mlp` through a `normalize`",
+        )
+        return False
+    if r.rep == SCALAR and r.unit.dimension == site.scope.length.dimension:
         return True
     site.error(Code.UNIT_MISMATCH, f"`{what}` needs lengths in Å, but gets {r}", help="read a `length` op")
     return False

@@ -20,6 +20,7 @@ class Reduce(Op):
     (constants, so sums stay extensive); `mean` by the number of neighbours at hand, or of nodes of the system
     (so the result is intensive, and every node has a say in it). Type: edge R -> node R, node R -> system R,
     pair R -> state R. Verdict: exact. Smooth: as edges fade at the cutoff; their `mean` jumps with their number.
+    Where edges lead to the nearest nodes the sum jumps when these change.
     """
 
     kind: Literal["reduce"] = "reduce"
@@ -48,6 +49,10 @@ class Reduce(Op):
             return None
         if self.to == "node":
             ends = -1.0 if self.norm == "mean" else x.fades
+            if site.scope.pairs == "all":  # nobody comes or goes
+                ends = math.inf
+            elif site.scope.pairs == "nearest":  # another neighbour takes the place of one at once
+                ends = -1.0
             return result_like(types, index=Index.NODE, smooth=min(x.smooth, ends))
         radius = math.inf if self.norm == "mean" else x.radius
         return result_like(types, index=Index(self.to), radius=radius)

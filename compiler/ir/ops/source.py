@@ -12,32 +12,43 @@ from ...symmetry.units import Unit
 from ..types import Categories, Index, Plain, Type
 from .base import Degree, Op, Ref, Scope, Site, Size, result_like
 
-ANGSTROM = Unit.parse("Å")
 VECTOR = Irreps((Block(1, Irrep(1, -1)),))
 SCALAR = Irreps((Block(1, Irrep(0, 1)),))
 
 
 class Input(Op):
-    """A field of the system: positions, species, or the state of a phase space.
+    """A field of the system: positions, species, the state of a phase space, or a declared input.
 
-    Type: positions are `1o`, affine, in Å; species are categories; a state lists its coordinates and momenta.
+    Type: positions are `1o`, affine, in Å; species are categories; a state lists its coordinates and momenta;
+    an input is what its declaration says.
     """
 
     kind: Literal["input"] = "input"
-    field: Literal["positions", "species", "state"]
+    field: str
 
     ports: ClassVar[tuple[str, ...]] = ()
     reference: ClassVar[str] = "definition"
 
-    def infer(self, types: Sequence[Type], site: Site) -> Type:
+    def infer(self, types: Sequence[Type], site: Site) -> Type | None:
         match self.field:
-            case "positions":
-                return Type(Index.NODE, VECTOR, ANGSTROM, affine=True)
-            case "species":
+            case "positions" if site.scope.is_points:
+                return Type(Index.NODE, VECTOR, site.scope.length, affine=True)
+            case "species" if site.scope.is_points:
                 return Type(Index.NODE, Categories(site.scope.species))
-            case "state":
+            case "state" if not site.scope.is_points:
                 size = sum(dim for _, dim in site.scope.coordinates)
                 return Type(Index.STATE, Plain(2 * size), affine=True)
+        known = site.scope.known(self.field)
+        if known is None:
+            fields = ["positions", "species"] if site.scope.is_points else ["state"]
+            there = [*fields, *(one.name for one in site.scope.inputs)]
+            site.error(
+                Code.UNKNOWN_REFERENCE,
+                f"the system has no field `{self.field}`",
+                help=f"its fields are: {', '.join(there)}; declare others under `inputs:` of the system",
+            )
+            return None
+        return Type(known.index, known.rep, known.unit)
 
     def lower(self, types: Sequence[Type], result: Type, scope: Scope) -> dict[str, Any]:
         return {"field": self.field}

@@ -71,6 +71,7 @@ def wanted(plan: Plan, spec: Mapping[str, Any]) -> dict[str, Any]:
         "group": spec.get("group"),
         "species": list(plan.system["species"]),
         "cutoff": float(plan.system["cutoff"]),
+        "inputs": [dict(entry) for entry in plan.system["inputs"]],
     }
 
 

@@ -50,6 +50,11 @@ def write_shard(
         values = [np.asarray(frame.labels[target]) for frame in frames]
         joined = np.concatenate(values) if target in frames[0].per_atom else np.stack(values)
         arrays[f"label.{target}"] = joined
+    for name in frames[0].inputs:
+        # one row a frame, or one an atom: where all frames are single atoms that is the same
+        per_frame = all(len(frame.inputs[name]) == 1 for frame in frames)
+        rows = np.concatenate([frame.inputs[name] for frame in frames])
+        arrays[f"{'given' if per_frame else 'known'}.{name}"] = rows
     files = {}
     folder.mkdir(parents=True)
     for name, array in arrays.items():
@@ -114,6 +119,11 @@ def frame_at(
         for key, values in arrays.items()
         if key.startswith("label.")
     }
+    inputs = {
+        key[6:]: np.asarray(values[a:b] if key.startswith("known.") else values[k : k + 1])
+        for key, values in arrays.items()
+        if key.startswith(("known.", "given."))
+    }
     return Frame(
         numbers=numbers,
         species=place[numbers],
@@ -127,6 +137,7 @@ def frame_at(
         config_type=words["config"][int(arrays["config"][k])],
         per_atom=per_atom,
         group=words["group"][int(arrays["group"][k])],
+        inputs=inputs,
     )
 
 
