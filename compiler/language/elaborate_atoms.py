@@ -71,11 +71,11 @@ def elaborate_atoms(model: AtomsModel, where: ModelSource, spec: Spec, report: R
 
 
 def reach(system: System) -> float:
-    """How far a node sees in one layer; 0 where nothing ends that."""
+    """How far a node sees in one layer; 1, the unit of length, where nothing ends that."""
     if isinstance(system, AtomsSystem):
         return system.cutoff
     ends = isinstance(system, ParticlesSystem) and isinstance(system.interactions, PairsWithin)
-    return system.interactions.within if ends else 0.0  # type: ignore[union-attr]
+    return system.interactions.within if ends else 1.0  # type: ignore[union-attr]
 
 
 def _radial(graph: Builder, features: RadialFeatures, lengths: str, spec: Spec, where: ModelSource) -> None:

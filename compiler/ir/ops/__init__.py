@@ -24,8 +24,8 @@ from .keep import Keep
 from .linear import Linear
 from .mlp import Mlp
 from .norm import Norm
-from .norms import Norms
 from .normalize import Normalize
+from .norms import Norms
 from .poisson import Poisson
 from .power import Power
 from .product import Product
