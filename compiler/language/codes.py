@@ -125,6 +125,7 @@ class Code(StrEnum):
     COORDINATES_DO_NOT_PAIR = "P415"
     MASSES_UNUSED = "P416"
     TERM_WITHOUT_ENERGY = "P417"
+    GRADIENT_OF_JUMP = "P418"
 
     # D: data
     NO_LABELS = "D501"

@@ -133,4 +133,15 @@ PAGES: dict[Code, Page] = {
         "model: {blocks: [{kind: kinetic}, {kind: mlp}]}",
         "Write `derivatives: {flow_of: hamiltonian}` and a Hamiltonian constraint, or use `mlp` blocks alone.",
     ),
+    Code.GRADIENT_OF_JUMP: Page(
+        "a gradient through axes that jump",
+        "Forces are the derivative of the energy, but the op at the caret is not continuous: principal axes change "
+        "places, or the axes of two vectors turn over. Where the energy jumps there is no force, and an atom that "
+        "crosses the place changes its energy for nothing.",
+        "targets: {energy: {}, forces: {gradient_of: energy, wrt: positions, scale: -1}}\n"
+        "model:\n"
+        "  graph:\n"
+        "    axes: {kind: frame, form: pca, of: [positions], lmax: 1}",
+        "Use a frame of each edge (`form: edge_z`) with `so2`, or leave the gradient out.",
+    ),
 }

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from ..ir.graph import Graph
 from .check_dynamics import check_dynamics
+from .check_smoothness import check_smoothness
 from .check_symmetry import check_symmetry
 from .check_targets import check_targets
 from .context import Context
@@ -25,6 +26,7 @@ PASSES: tuple[Pass, ...] = (
     check_targets,
     check_dynamics,
     check_symmetry,
+    check_smoothness,
     prune_dead_irreps,
     infer_types,
     prove_permutation,

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from .act import act
 from .algebra import Add, Concat, Difference, Inner, Norms, Scale, Slice, Weigh
+from .arrange import Arrange
 from .base import Layer, Params
 from .bodies import Distances
 from .by_species import AllSpecies, Lookup
@@ -60,6 +61,7 @@ LAYERS: dict[str, Callable[[Params], Layer]] = {
     "tensor": Tensor,
     "grad": Grad,
     "concat": Concat,
+    "arrange": Arrange,
     "slice": Slice,
     "difference": Difference,
     "inner": Inner,

@@ -197,6 +197,12 @@ EXAMPLES = {
     "norm, layer": ("norm", norm(MIXED), [(5, MIXED)], MIXED),
     "norm, merged": ("norm", norm(MIXED, form="rms", statistic="merged"), [(5, MIXED)], MIXED),
     "norm of systems": ("norm", norm(MIXED, over="system"), [(4, MIXED), SYSTEM, CELL], MIXED),
+    "arrange": (
+        "arrange",
+        {"in": MIXED, "pieces": [[[1, 2]], [[0, 4]], [[3, 1]]]},
+        [(5, MIXED)],
+        "2x1o+4x0e+1x2e",
+    ),
     "add": ("add", {}, [(5, MIXED), (5, MIXED), (5, MIXED)], MIXED),
     "difference": ("difference", {}, [(5, MIXED), (5, MIXED)], MIXED),
     "weigh, copies": (

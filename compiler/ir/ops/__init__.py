@@ -6,6 +6,7 @@ from pydantic import Field
 
 from .act import Act
 from .add import Add
+from .arrange import Arrange
 from .base import Dial, Op, Scope, Site
 from .bodies import Distances
 from .by_species import AllSpecies, Lookup
@@ -73,6 +74,7 @@ OPS: tuple[type[Op], ...] = (
     Add,
     Slice,
     Concat,
+    Arrange,
     Difference,
     Inner,
     Norms,
@@ -123,6 +125,7 @@ AnyOp = Annotated[
     | Add
     | Slice
     | Concat
+    | Arrange
     | Difference
     | Inner
     | Norms

@@ -29,7 +29,8 @@ Order = Annotated[int, Field(ge=1, le=MAX_ORDER, strict=True)]
 Ref = Annotated[str, WithJsonSchema({"type": "string", "description": "the name of a value"})]
 
 
-def _irreps(value: object) -> Irreps:
+def read_irreps(value: object) -> Irreps:
+    """Irreps from their text, as a field of an op takes them. Raises `IrrepsError`."""
     if not isinstance(value, (str, Irreps)):
         words = value_words(value, str(value))
         raise IrrepsError(f"irreps are a text, not {words}", help="write them as `16x0e+8x1o`")
@@ -41,7 +42,7 @@ def _irreps(value: object) -> Irreps:
 
 IrrepsField = Annotated[
     Irreps,
-    BeforeValidator(_irreps),
+    BeforeValidator(read_irreps),
     PlainSerializer(str),
     WithJsonSchema({"type": "string", "examples": ["64x0e+64x1o", "64x(0..2)"]}),
 ]
