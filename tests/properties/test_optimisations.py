@@ -15,7 +15,7 @@ from equic.runtime.plan import Plan
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ..presets import compiled, inputs_for, preset_text
+from ..small_specs import compiled, inputs_for, preset_text, with_statistics
 
 
 def plan_of(done, steps):
@@ -25,11 +25,7 @@ def plan_of(done, steps):
 
 
 def built(plan):
-    model = build_module(plan, seed=5, dtype=torch.float64, kernels="reference")
-    for name, buffer in model.statistics.named_buffers():
-        generator = torch.Generator().manual_seed(len(name))
-        buffer.copy_(torch.rand(buffer.shape, generator=generator, dtype=buffer.dtype) + 0.5)
-    return model
+    return with_statistics(build_module(plan, seed=5, dtype=torch.float64, kernels="reference"))
 
 
 def close(got, want):

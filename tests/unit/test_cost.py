@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from equic.cli import app
 
-from ..presets import compiled, inputs_for, preset_text
+from ..small_specs import compiled, inputs_for, preset_text
 
 ATOMS = """
 equic: 1

@@ -17,7 +17,7 @@ from equic.runtime.layers.radial import envelope_of
 from equic.runtime.plan import Plan
 from equic.runtime.testing.plans import hnn_plan, mace_plan, pairwise_plan
 
-from ..presets import compiled, inputs_for, preset_text
+from ..small_specs import compiled, inputs_for, preset_text, with_statistics
 
 PLANS = {
     name: (lambda name=name: Plan.from_json(compiled(preset_text(name)).plan)) for name in preset_names()
@@ -36,18 +36,11 @@ def emitted(plan):
     return module.Model()
 
 
-def with_random_statistics(model):
-    generator = torch.Generator().manual_seed(3)
-    for buffer in model.statistics.buffers():
-        buffer.copy_(torch.rand(buffer.shape, generator=generator, dtype=buffer.dtype) + 0.5)
-    return model
-
-
 @pytest.mark.parametrize("name", PLANS)
 def test_the_emitted_module_gives_the_same_numbers(name):
     plan = PLANS[name]()
     torch.manual_seed(0)
-    ours = with_random_statistics(build_module(plan, seed=4, dtype=torch.float64, kernels="reference"))
+    ours = with_statistics(build_module(plan, seed=4, dtype=torch.float64, kernels="reference"))
     theirs = emitted(plan)
     theirs.load_state_dict(ours.state_dict())
     inputs = inputs_for(plan)
@@ -60,7 +53,7 @@ def test_the_emitted_module_gives_the_same_numbers(name):
 
 def test_the_emitted_module_can_be_trained():
     plan = mace_plan()
-    ours = with_random_statistics(build_module(plan, seed=4, dtype=torch.float64, kernels="reference"))
+    ours = with_statistics(build_module(plan, seed=4, dtype=torch.float64, kernels="reference"))
     theirs = emitted(plan)
     theirs.load_state_dict(ours.state_dict())
     inputs = inputs_for(plan)
@@ -93,7 +86,7 @@ assert "numpy" not in sys.modules
 
 def test_it_runs_where_there_is_torch_alone(tmp_path: Path):
     plan = mace_plan()
-    ours = with_random_statistics(build_module(plan, seed=4, dtype=torch.float64, kernels="reference"))
+    ours = with_statistics(build_module(plan, seed=4, dtype=torch.float64, kernels="reference"))
     inputs = inputs_for(plan)
     (tmp_path / "emitted.py").write_text(emit_torch(plan), encoding="utf-8")
     for name, value in (("weights", ours.state_dict()), ("inputs", inputs), ("outputs", ours(inputs))):

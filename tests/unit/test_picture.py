@@ -9,7 +9,7 @@ from equic.compiler.language.presets import preset_names
 from equic.compiler.picture import render_svg
 from equic.compiler.picture.layers import arrange
 
-from ..presets import compiled, preset_text
+from ..small_specs import compiled, preset_text
 
 SVG = "{http://www.w3.org/2000/svg}"
 PATH = re.compile(r"(-?[\d.]+),(-?[\d.]+)")

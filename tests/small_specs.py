@@ -5,6 +5,7 @@ from equic.compiler.language.diagnostics import Report
 from equic.compiler.language.presets import load_preset
 from equic.compiler.language.source import source_from_text
 from equic.compiler.pipeline import Compilation, compile_spec
+from equic.runtime.model import Model
 from equic.runtime.plan import Plan
 from equic.runtime.testing.inputs import random_atoms_inputs
 
@@ -57,3 +58,13 @@ def inputs_for(plan: Plan, *, systems: int = 2, atoms: int = 6, seed: int = 1) -
         generator = torch.Generator().manual_seed(seed)
         return {"state": torch.randn(7, plan.system["dim"], dtype=torch.float64, generator=generator)}
     return random_atoms_inputs(plan, systems, atoms, seed=seed, periodic=True)
+
+
+def with_statistics(model: Model) -> Model:
+    """Statistics as data might fix them: seventeen neighbours, everything else random and near one."""
+    for name, buffer in model.statistics.named_buffers():
+        generator = torch.Generator().manual_seed(len(name))
+        buffer.copy_(torch.rand(buffer.shape, generator=generator, dtype=buffer.dtype) + 0.5)
+        if "neighbors" in name:
+            buffer.fill_(17.0)
+    return model
