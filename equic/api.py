@@ -66,6 +66,30 @@ def train(
     spec: PathLike,
     overrides: Sequence[str] = (),
     *,
+    progress: bool = True,
+    **options: Any,
+) -> TrainingResult:
+    """Train a spec's model; the run goes to `runs/NAME/NUMBER`, or continues the folder `resume`.
+
+    The data is checked first, as `check(spec, data=True)` does; with `progress`, warnings are printed. The
+    options are those of `train_compiled`.
+
+    Raises:
+        SpecError: the spec is wrong, or the data does not fit it.
+        EquicError: training met a number that is not finite.
+    """
+    done = check(spec, overrides, data=True)
+    done.report.raise_if_errors()
+    if progress:
+        from equic.compiler.language.render import print_report
+
+        print_report(done.report)
+    return train_compiled(done, progress=progress, **options)
+
+
+def train_compiled(
+    done: Compilation,
+    *,
     runs: PathLike = "runs",
     device: str = "auto",
     minutes: float | None = None,
@@ -76,23 +100,23 @@ def train(
     log: Sequence[str] = (),
     accept_changes: bool = False,
 ) -> TrainingResult:
-    """Train a spec's model; the run goes to `runs/NAME/NUMBER`, or continues the folder `resume`.
+    """Train what `check(spec, data=True)` found fit for it.
 
     With `seeds`, so many runs one after another, from the spec's seed on; their errors are summed up in
     `seeds-N.json` beside them, and the last run is returned. Under torchrun all processes train one model.
 
     Raises:
-        SpecError: the spec is wrong.
-        EquicError: the data does not fit it, or training met a number that is not finite.
+        EquicError: training met a number that is not finite, or a run that cannot be resumed.
     """
     from equic.compiler.source_text import resolved_text
-    from equic.runtime.training import new_run_directory
+    from equic.runtime.plan import Plan
+    from equic.runtime.training import TrainingError, new_run_directory
     from equic.runtime.training import train as run_training
-    from equic.runtime.training.errors import TrainingError
     from equic.runtime.training.ranks import joined
     from equic.runtime.training.seeds import summarize
 
-    made, done = plan(spec, overrides)
+    assert done.plan is not None
+    made = Plan.from_json(done.plan)
     assert made.train is not None
     if seeds < 1 or (seeds > 1 and resume is not None):
         raise TrainingError(

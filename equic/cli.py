@@ -86,7 +86,17 @@ def train(
     from . import api
 
     done = compiled(spec, overrides, data=True)
-    api.train_compiled(done, runs=runs, minutes=minutes, resume=resume, device=device)
+    api.train_compiled(
+        done,
+        runs=runs,
+        minutes=minutes,
+        resume=resume,
+        workers=workers,
+        seeds=seeds,
+        log=log or [],
+        accept_changes=accept_changes,
+        device=device,
+    )
 
 
 @app.command()
