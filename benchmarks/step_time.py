@@ -68,8 +68,12 @@ def structures(system: str) -> list[Any]:
     if system == "acac10":
         formula, positions = ACETYLACETONE
         made = [Atoms(formula, positions=positions) for _ in range(10)]
-    else:
+    elif system == "si216":
         made = [bulk("Si", "diamond", a=5.43, cubic=True) * (3, 3, 3)]
+    elif system == "cu256":
+        made = [bulk("Cu", "fcc", a=3.61, cubic=True) * (4, 4, 4)]
+    else:
+        raise ValueError(f"no system {system}")
     for atoms in made:
         atoms.positions += rng.normal(scale=0.05, size=atoms.positions.shape)
     return made
