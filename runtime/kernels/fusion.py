@@ -2,6 +2,7 @@
 
     gather(source) → product(uvu) → reduce(edge to node)      a message, where nobody else reads the two before
     power                                                     a polynomial
+    density                                                   sums of outer products
 
 The plan stays as it is, and so do its weights and hashes: an artifact written anywhere runs on whatever the
 machine at hand can do, and every step can still be looked at by itself.
@@ -14,9 +15,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from equic.runtime.layers.base import Layer
+from equic.runtime.layers.density import Density
 from equic.runtime.layers.power import Power
 from equic.runtime.plan import Plan, Step
 
+from .density import DensityKernel
 from .edges import EdgeOrder
 from .message import Message, message_terms
 from .power import PowerKernel, count_terms
@@ -52,6 +55,11 @@ def fuse(plan: Plan, layers: Mapping[str, Layer]) -> Fused | None:
             if isinstance(layer, Power) and count_terms(layer) <= MAX_TERMS:
                 made[step.name] = PowerKernel(layer)
                 replaced[step.name] = step
+        elif step.layer == "density":
+            layer = layers[step.name]
+            assert isinstance(layer, Density)
+            made[step.name] = DensityKernel(layer)
+            replaced[step.name] = replace(step, inputs=(*step.inputs, ORDER))
         elif step.layer == "reduce" and step.params["from"] == "edge" and step.params["to"] == "node":
             product = by_name[step.inputs[0]]
             alone = readers[product.name] == 1 and product.name not in outputs
@@ -65,10 +73,9 @@ def fuse(plan: Plan, layers: Mapping[str, Layer]) -> Fused | None:
     program = [replaced.get(step.name, step) for step in plan.steps]
     first = next((i for i, step in enumerate(program) if ORDER in step.inputs), None)
     if first is not None:
-        nodes = program[first].inputs[0]
         made[ORDER] = EdgeOrder()
-        order = Step(ORDER, "edge_order", (nodes,), {}, "edge", "", "1", 0)
-        program.insert(first, order)
+        nodes = next(step.name for step in program if step.layer == "input" and step.index == "node")
+        program.insert(first, Step(ORDER, "edge_order", (nodes,), {}, "edge", "", "1", 0))
     return Fused(_needed(program, outputs | set(replaced)), made)
 
 

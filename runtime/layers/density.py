@@ -60,12 +60,19 @@ class Density(Layer):
         average_neighbors: Tensor,
         matrix: Tensor,
     ) -> Tensor:
+        return self.mix(table, self.sums(harmonics, hidden, species, edges), average_neighbors, matrix)
+
+    def sums(self, harmonics: Tensor, hidden: Tensor, species: Tensor, edges: Tensor) -> Tensor:
+        """D as [node, m, species * hidden]: one matrix for all nodes and components of an irrep."""
         nodes, size = species.shape[0], hidden.shape[1]
         row = edges[1] * self.species + species.index_select(0, edges[0])
         terms = (harmonics[:, :, None] * hidden[:, None, :]).flatten(1)
         zeros = terms.new_zeros(nodes * self.species, terms.shape[1])
-        # [node, m, species * hidden]: one matrix for all nodes and components of an irrep
-        sums = zeros.index_add(0, row, terms).view(nodes, self.species, -1, size).transpose(1, 2).flatten(2)
+        sums = zeros.index_add(0, row, terms).view(nodes, self.species, -1, size)
+        return sums.transpose(1, 2).flatten(2)
+
+    def mix(self, table: Tensor, sums: Tensor, average_neighbors: Tensor, matrix: Tensor) -> Tensor:
+        """A from D."""
         if self.average:
             matrix = matrix * average_neighbors.reciprocal().to(matrix.dtype)
         parts: dict[int, Tensor] = {}
