@@ -16,6 +16,7 @@ from .plan import Plan, Step
 
 if TYPE_CHECKING:
     from .kernels import Fused
+    from .kernels.runner import Runner
 
 # layers whose value is a derivative of their first input
 DIFFERENTIATING = ("grad", "poisson")
@@ -99,6 +100,26 @@ class Model(nn.Module):
         assert isinstance(layer, Layer)
         return layer
 
+    @property
+    def output_steps(self) -> tuple[str, ...]:
+        """The steps whose values `forward` gives, in order."""
+        return tuple(self._outputs.values())
+
+    @property
+    def strains(self) -> bool:
+        """Whether something is differentiated by a strain of the whole system."""
+        return self._strains
+
+    def _runner(self, inputs: Mapping[str, Tensor]) -> Runner | None:
+        """What gives numbers without autograd, where the program is one for it."""
+        # tracers see operators, not what the runner does with addresses
+        traced = torch.compiler.is_compiling() or any(type(value) is not Tensor for value in inputs.values())
+        if traced or not self._on_kernels(inputs, self.output_steps):
+            return None
+        from .kernels.runner import runner_for
+
+        return runner_for(self)
+
     def kernel(self, step: str) -> Layer:
         """The kernel that serves one step of the fused program; its layer where it has none."""
         name = self._kernel_names.get(step)
@@ -133,7 +154,11 @@ class Model(nn.Module):
         """
         if missing := self._needs - inputs.keys():
             raise DataError(f"the model needs the input `{min(missing)}`")
-        values = self._run(inputs, tuple(self._outputs.values()), create_graph)
+        runner = None if create_graph else self._runner(inputs)
+        if runner is None:
+            values = self._run(inputs, self.output_steps, create_graph)
+        else:
+            values = runner(inputs, dict(self.statistics.named_buffers()))
         outputs = {name: values[step] for name, step in self._outputs.items()}
         if "state" in inputs:
             outputs = {name: value.to(inputs["state"].dtype) for name, value in outputs.items()}

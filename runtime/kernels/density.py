@@ -38,9 +38,9 @@ class DensityKernel(Layer):
     fields: ClassVar = ("edges",)
     statistics: ClassVar = ("average_neighbors",)
 
-    def __init__(self, density: Density) -> None:
+    def __init__(self, density: Density, hidden: int) -> None:
         super().__init__()
-        self.density = Hidden(density)
+        self.density, self.hidden = Hidden(density), hidden
         self.borrows = density.borrows
 
     def forward(

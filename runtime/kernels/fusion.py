@@ -58,7 +58,7 @@ def fuse(plan: Plan, layers: Mapping[str, Layer]) -> Fused | None:
         elif step.layer == "density":
             layer = layers[step.name]
             assert isinstance(layer, Density)
-            made[step.name] = DensityKernel(layer)
+            made[step.name] = DensityKernel(layer, by_name[step.inputs[2]].dim)
             replaced[step.name] = replace(step, inputs=(*step.inputs, ORDER))
         elif step.layer == "reduce" and step.params["from"] == "edge" and step.params["to"] == "node":
             product = by_name[step.inputs[0]]

@@ -66,11 +66,13 @@ class Message(Layer):
         edges: Tensor,
         average_neighbors: Tensor | None = None,
     ) -> Tensor:
+        return _Message.apply(x, y, w, edges, order, self.scale(average_neighbors), self.spec)
+
+    def scale(self, average_neighbors: Tensor | None = None) -> Tensor:
+        """1/N as a float64 number."""
         if average_neighbors is None:
-            scale = torch.ones((), dtype=torch.float64)
-        else:
-            scale = average_neighbors.to(torch.float64).reciprocal()
-        return _Message.apply(x, y, w, edges, order, scale, self.spec)
+            return torch.ones((), dtype=torch.float64)
+        return average_neighbors.to(torch.float64).reciprocal()
 
 
 class _Message(torch.autograd.Function):

@@ -39,12 +39,16 @@ class PowerKernel(Layer):
         self.spec = spec.to_text()
         self.table = Constant(table)
 
-    def forward(self, a: Tensor, species: Tensor) -> Tensor:
+    def coefficients(self) -> Tensor:
+        """C [species, term, channel]."""
         power = self.power.module
         assert isinstance(power, Power)
         _, kinds, channels = power.weight.shape
-        coefficients = (self.table() @ power.weight.flatten(1)).view(-1, kinds, channels).transpose(0, 1)
-        return _Power.apply(a, coefficients.contiguous(), species, self.spec)
+        made = (self.table() @ power.weight.flatten(1)).view(-1, kinds, channels)
+        return made.transpose(0, 1).contiguous()
+
+    def forward(self, a: Tensor, species: Tensor) -> Tensor:
+        return _Power.apply(a, self.coefficients(), species, self.spec)
 
 
 def count_terms(power: Power) -> int:

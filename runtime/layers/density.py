@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ArtifactError
-from ..irreps import Irreps
+from ..irreps import Block, Irreps
 from ..tables.wigner import wigner_3j
 from .base import Layer, Params
 
@@ -73,17 +73,29 @@ class Density(Layer):
 
     def mix(self, table: Tensor, sums: Tensor, average_neighbors: Tensor, matrix: Tensor) -> Tensor:
         """A from D."""
-        if self.average:
-            matrix = matrix * average_neighbors.reciprocal().to(matrix.dtype)
         parts: dict[int, Tensor] = {}
-        for block, paths in zip(self.right, self.paths, strict=True):
-            if not paths:
-                continue
-            weights = [self._weights(table, matrix, *path) for path in paths]
-            value = sums[:, block.slice] @ torch.cat(weights, dim=-1).flatten(0, 1)
-            pieces = value.split([self.left[i].mul for i, *_ in paths], dim=-1)
+        # split, not sliced: the gradient of a slice is a whole tensor of zeros around it
+        rows = dict(zip(self.right, sums.split([block.dim for block in self.right], dim=1), strict=True))
+        for block, paths, weights in self.matrices(table, average_neighbors, matrix):
+            pieces = (rows[block] @ weights).split([self.left[i].mul for i, *_ in paths], dim=-1)
             parts |= {k: piece.flatten(1) for (_, k, _, _), piece in zip(paths, pieces, strict=True)}
         return torch.cat([parts[k] for k in range(len(self.out))], dim=1)
+
+    def matrices(
+        self, table: Tensor, average_neighbors: Tensor, matrix: Tensor
+    ) -> list[tuple[Block, list[tuple[int, int, int, float]], Tensor]]:
+        """What leads from D to A for each right block with paths: the block, they, [species * hidden, channels]."""
+        if self.average:
+            matrix = matrix * average_neighbors.reciprocal().to(matrix.dtype)
+        return [
+            (
+                block,
+                paths,
+                torch.cat([self._weights(table, matrix, *path) for path in paths], -1).flatten(0, 1),
+            )
+            for block, paths in zip(self.right, self.paths, strict=True)
+            if paths
+        ]
 
     def _weights(self, table: Tensor, matrix: Tensor, i: int, k: int, start: int, factor: float) -> Tensor:
         """Of one path, the radial matrix times the features of each species: [species, hidden, channel]."""

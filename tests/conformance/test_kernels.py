@@ -8,9 +8,12 @@ from equic.runtime.build import build_module
 from equic.runtime.errors import DataError
 from equic.runtime.irreps import Irreps
 from equic.runtime.kernels import find_toolchain
+from equic.runtime.kernels.density import DensityKernel
 from equic.runtime.kernels.edges import edge_order
+from equic.runtime.kernels.gemm import has_blas
 from equic.runtime.kernels.message import Message
 from equic.runtime.kernels.power import PowerKernel
+from equic.runtime.kernels.rules import rule_for
 from equic.runtime.layers import LAYERS
 from equic.runtime.neighbors import model_inputs
 from equic.runtime.testing.plans import mace_plan
@@ -235,3 +238,119 @@ def test_operators_trace_without_data():
         fake = {name: mode.from_tensor(value) for name, value in inputs.items()}
         shapes = {name: value.shape for name, value in model(fake).items()}
     assert shapes == {name: value.shape for name, value in model(inputs).items()}
+
+
+@pytest.mark.parametrize("average", ["sum", "average"])
+def test_sums_of_a_density_are_those_of_its_layer(average):
+    """Values and three orders of derivatives, with a species that does not occur."""
+    generator = torch.Generator().manual_seed(0)
+    params = {
+        "left": "5x0e",
+        "right": "1x0e+1x1o",
+        "out": "5x0e+5x1o",
+        "paths": [[0, 0, 0, 1.0], [0, 1, 1, 1.0]],
+        "species": 3,
+        "norm": average,
+        "mlp": "network",
+    }
+    layer = LAYERS["density"](params)
+    kernel = DensityKernel(layer, 7)
+    edges, species = torch.randint(0, 4, (2, 30), generator=generator), torch.tensor([0, 2, 2, 0])
+    shapes = ((3, 5), (30, 4), (30, 7), (7, 10))
+    arguments = [draw(generator, *shape, dtype=torch.float64).requires_grad_() for shape in shapes]
+    number = torch.tensor(2.5, dtype=torch.float64)
+
+    def plain(table, y, h, matrix):
+        return layer(table, y, h, species, edges, number, matrix)
+
+    def fused(table, y, h, matrix):
+        return kernel(table, y, h, species, edge_order(edges, 4), edges, number, matrix)
+
+    assert_same(derivatives(fused, arguments), derivatives(plain, arguments), torch.float64)
+
+
+LINEARS = {
+    "several blocks": ({"in": "3x0e+5x1o+2x0e", "out": "4x0e+2x1o+3x1o"}, None),
+    "per species": ({"in": "3x0e+5x1o", "out": "4x0e", "species": 4}, 4),
+    "not reached": ({"in": "3x0e", "out": "3x0e+2x1o", "bias": True}, None),
+    "relaxed": ({"in": "3x0e+2x1o", "out": "2x0e+2x1o", "relax": [{"group": "O(3)", "strength": 0.5}]}, None),
+}
+
+
+@pytest.mark.parametrize("name", LINEARS)
+def test_products_in_place_are_the_linear_layer(name):
+    changed, kinds = LINEARS[name]
+    layer = LAYERS["linear"]({"species": None, "bias": False, "relax": None, "hard": []} | changed)
+    layer.initialise(torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(1)
+    x = draw(generator, 6, layer.source.dim, dtype=torch.float64).requires_grad_()
+    g = draw(generator, 6, layer.out.dim, dtype=torch.float64)
+    rest = [] if kinds is None else [torch.tensor([3, 0, 1, 0, 3, 3])]  # species 2 does not occur
+    rule = rule_for(layer)()
+    with torch.no_grad():
+        value = rule.run([x.detach(), *rest], [], [True, *(False for _ in rest)])
+        made = rule.pull(g)[0]
+    expected = layer(x, *rest)
+    assert_same([value, made], [expected, *torch.autograd.grad(expected, [x], g)], torch.float64)
+
+
+def test_products_refuse_species_without_weights():
+    layer = LAYERS["linear"](
+        {"in": "2x0e", "out": "2x0e", "species": 2, "bias": False, "relax": None, "hard": []}
+    )
+    if not has_blas():
+        pytest.skip("torch hides its BLAS")
+    with torch.no_grad(), pytest.raises(IndexError, match="row 1"):
+        rule_for(layer)().run(
+            [torch.zeros(2, 2, dtype=torch.float64), torch.tensor([0, 2])], [], [False, False]
+        )
+
+
+@pytest.mark.parametrize("mode", ["hard", ("relaxed", 0.3)], ids=str)
+def test_numbers_without_autograd_are_those_with_it(mode):
+    """Energy, forces and stress of the runner, of autograd on kernels, and of the reference layers."""
+    plan = mace_plan(channels=4, lmax=2, mode=mode)
+    inputs = model_inputs(structures(), plan)
+    model = build_module(plan, seed=3, dtype=torch.float64, kernels="c")
+    assert model._runner(inputs) is not None
+    ours = model(inputs)
+    with torch.inference_mode():
+        inside = model(inputs)
+    for other in (
+        inside,
+        model(inputs, create_graph=True),
+        build_module(plan, seed=3, dtype=torch.float64, kernels="reference")(inputs),
+    ):
+        assert ours.keys() == other.keys()
+        for name, value in other.items():
+            assert ours[name].shape == value.shape
+            assert not ours[name].requires_grad
+            assert (ours[name] - value).abs().max() <= 1e-12 * value.abs().max(), name
+
+
+def test_new_weights_are_seen_by_the_next_call():
+    plan = mace_plan(channels=2, lmax=1)
+    inputs = model_inputs(structures(), plan)
+    model = build_module(plan, seed=1, dtype=torch.float64, kernels="c")
+    before = model(inputs)["energy"]
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.mul_(1.1)
+    after = model(inputs)
+    assert not torch.allclose(before, after["energy"])
+    torch.testing.assert_close(after["energy"], model(inputs, create_graph=True)["energy"].detach())
+
+
+def test_a_copy_has_a_runner_of_its_own():
+    import copy
+
+    plan = mace_plan(channels=2, lmax=1)
+    inputs = model_inputs(structures(), plan)
+    model = build_module(plan, seed=1, dtype=torch.float64, kernels="c")
+    expected = model(inputs)["forces"]
+    twin = copy.deepcopy(model)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.zero_()
+    model(inputs)
+    assert torch.equal(twin(inputs)["forces"], expected)

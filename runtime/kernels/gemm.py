@@ -1,0 +1,150 @@
+"""Lists of matrix products on the blocks of rows, in place: what a linear map is without copies around it.
+
+torch's own BLAS does the work; what is spared is the cutting, joining and copying of blocks between its calls.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from .c_source import prelude
+from .ops import pointer, toolchain
+
+_SOURCE = """
+#include <stdlib.h>
+typedef void (*gemm_t)(const char *, const char *, const int *, const int *, const int *, const T *, const T *,
+                       const int *, const T *, const int *, const T *, T *, const int *);
+// tasks: x, y, w (offsets), rows of w used, columns used, width of w, begin (1: y is overwritten)
+static void all(gemm_t gemm, int64_t count, const int64_t *tasks, const double *scales, int back, int64_t rows,
+                int64_t ldx, int64_t ldy, const T *X, const T *W, T *Y) {
+  for (int64_t i = 0; i < count; i++) {
+    const int64_t *t = tasks + 7 * i;
+    const int k = t[3], c = t[4], ldw = t[5], n = rows, lx = ldx, ly = ldy;
+    const T alpha = scales[i], beta = t[6] ? 0 : 1;
+    if (back) gemm("T", "N", &k, &n, &c, &alpha, W + t[2], &ldw, X + t[0], &lx, &beta, Y + t[1], &ly);
+    else gemm("N", "N", &c, &n, &k, &alpha, W + t[2], &ldw, X + t[0], &lx, &beta, Y + t[1], &ly);
+  }
+}
+int64_t gemms(gemm_t gemm, int64_t count, const int64_t *tasks, const double *scales, int64_t back, int64_t rows,
+              int64_t ldx, int64_t ldy, const T *X, const T *W, T *Y,
+              const int64_t *species, int64_t kinds, int64_t size) {
+  if (!rows) return 0;
+  if (!species) { all(gemm, count, tasks, scales, back, rows, ldx, ldy, X, W, Y); return 0; }
+  // rows of one species side by side, there and back
+  int64_t *start = calloc(kinds + 1, sizeof(int64_t)), *place = malloc(rows * sizeof(int64_t));
+  for (int64_t n = 0; n < rows; n++) {
+    if (species[n] < 0 || species[n] >= kinds) { free(start); free(place); return n + 1; }
+    start[species[n] + 1]++;
+  }
+  for (int64_t s = 0; s < kinds; s++) start[s + 1] += start[s];
+  for (int64_t n = 0; n < rows; n++) place[n] = start[species[n]]++;
+  // columns that no task writes are zero
+  T *x = malloc(rows * ldx * sizeof(T)), *y = calloc(rows * ldy, sizeof(T));
+  for (int64_t n = 0; n < rows; n++) memcpy(x + place[n] * ldx, X + n * ldx, ldx * sizeof(T));
+  for (int64_t s = 0, from = 0; s < kinds; from = start[s++])
+    if (start[s] > from)
+      all(gemm, count, tasks, scales, back, start[s] - from, ldx, ldy, x + from * ldx, W + s * size, y + from * ldy);
+  for (int64_t n = 0; n < rows; n++) memcpy(Y + n * ldy, y + place[n] * ldy, ldy * sizeof(T));
+  free(start); free(place); free(x); free(y);
+  return 0;
+}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """Y[:, y:] (+)= scale X[:, x:] W,  W [rows, columns] inside a matrix of some width, starting at w."""
+
+    x: int
+    y: int
+    w: int
+    rows: int
+    columns: int
+    width: int
+    scale: float
+
+
+class Gemms:
+    """Products that go from rows of length `source` to rows of length `out`, and back.
+
+    Columns that no task writes are zero.
+    """
+
+    def __init__(self, tasks: Sequence[Task], source: int, out: int) -> None:
+        self.sizes = source, out
+        self.scales = torch.tensor([task.scale for task in tasks], dtype=torch.float64)
+        self.tables, self.whole = [], []
+        for back in (False, True):
+            rows, written = [], set()
+            for task in tasks:
+                x, y = (task.y, task.x) if back else (task.x, task.y)
+                first = y not in written
+                written.add(y)
+                rows.append([x, y, task.w, task.rows, task.columns, task.width, int(first)])
+            filled = sum({row[1]: row[3] if back else row[4] for row in rows}.values())
+            self.tables.append(torch.tensor(rows, dtype=torch.int64).view(-1, 7))
+            self.whole.append(filled == (source if back else out))
+
+    def __call__(
+        self, x: Tensor, weights: Tensor, *, species: Tensor | None = None, back: bool = False
+    ) -> Tensor:
+        """y [rows, out] of x [rows, source], or with `back` x of y by the transposed matrices.
+
+        `weights`: flat, for each species one after the other where there are species [rows].
+
+        Raises:
+            IndexError: a species has no weights.
+        """
+        length, width = reversed(self.sizes) if back else self.sizes
+        x, weights = x.contiguous(), weights.contiguous()
+        if x.shape[1] != length:
+            raise ValueError(f"rows of {length} numbers were expected, not {x.shape[1]}")
+        y = x.new_empty(x.shape[0], width) if self.whole[back] else x.new_zeros(x.shape[0], width)
+        table = self.tables[back]
+        kinds = 1 if species is None else weights.shape[0]
+        wrong = _kernel(x.dtype)(
+            _blas(x.dtype),
+            ctypes.c_int64(len(table)),
+            pointer(table),
+            pointer(self.scales),
+            ctypes.c_int64(back),
+            *(ctypes.c_int64(number) for number in (x.shape[0], length, width)),
+            *(pointer(value) for value in (x, weights, y)),
+            pointer(species),
+            ctypes.c_int64(kinds),
+            ctypes.c_int64(weights.numel() // max(kinds, 1)),
+        )
+        if wrong:
+            raise IndexError(f"row {wrong - 1} is of a species that is not among the {kinds} of the model")
+        return y
+
+
+def has_blas() -> bool:
+    """Whether torch's BLAS can be called directly; some builds of torch hide it."""
+    return _blas(torch.float32) is not None and _blas(torch.float64) is not None
+
+
+@cache
+def _blas(dtype: torch.dtype) -> ctypes.c_void_p | None:
+    name = {torch.float32: "sgemm_", torch.float64: "dgemm_"}[dtype]
+    for library in Path(torch.__file__).parent.glob("lib/libtorch_cpu.*"):
+        try:
+            found = getattr(ctypes.CDLL(str(library)), name)
+        except (OSError, AttributeError):
+            continue
+        return ctypes.cast(found, ctypes.c_void_p)
+    return None
+
+
+@cache
+def _kernel(dtype: torch.dtype):  # type: ignore[no-untyped-def]  # a foreign function
+    kernel = toolchain().load(prelude(dtype) + _SOURCE).gemms
+    kernel.restype = ctypes.c_int64
+    return kernel

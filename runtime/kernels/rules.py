@@ -1,0 +1,318 @@
+"""How each layer runs forward and backward where only numbers are wanted: without autograd, weights folded.
+
+A rule is made for one call of one layer. `run` gives the value, `pull` takes the gradient of a scalar by the value
+to those by the inputs, of which only the wanted ones are made. Layers without a rule of their own take a small
+autograd graph each: every plan runs, and those steps that take the time run without glue.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import torch
+from equic.runtime.layers.act import Pointwise
+from equic.runtime.layers.algebra import Add
+from equic.runtime.layers.base import Layer
+from equic.runtime.layers.density import Density
+from equic.runtime.layers.geometry import Relative
+from equic.runtime.layers.linear import Linear
+from equic.runtime.layers.mlp import Mlp
+from torch import Tensor
+
+from .density import DensityKernel
+from .gemm import Gemms, Task, has_blas
+from .message import Message
+from .power import PowerKernel
+
+Gradients = Sequence[Tensor | None]
+
+
+class Rule(Protocol):
+    """One call of one layer."""
+
+    def run(self, values: Sequence[Tensor], context: Sequence[Tensor], wants: Sequence[bool]) -> Tensor:
+        """The value. `values` are those of the step's inputs, `context` what the layer reads beside them."""
+
+    def pull(self, g: Tensor) -> Gradients:
+        """Gradients by the inputs from that by the value; None where not wanted."""
+
+
+def rule_for(layer: Layer) -> Callable[[], Rule]:
+    """What makes the rule of a layer."""
+    match layer:
+        case Message():
+            return lambda: _MessageRule(layer)
+        case PowerKernel():
+            return lambda: _PowerRule(layer)
+        case DensityKernel() if has_blas():
+            gemms_ = density_gemms(layer.density.module, layer.hidden)
+            return lambda: _DensityRule(layer, gemms_)
+        case Linear() if (
+            has_blas() and layer.breaking is None and all(kind.commutant == 1 for kind in layer.kinds)
+        ):
+            gemms = linear_gemms(layer)
+            return lambda: _LinearRule(layer, gemms)
+        case Mlp() if layer.act in _SLOPES:
+            return lambda: _MlpRule(layer)
+        case Pointwise() if layer.f in _SLOPES:
+            return lambda: _PointwiseRule(layer)
+        case Add():
+            return lambda: _AddRule(layer)
+        case Relative():
+            return lambda: _RelativeRule(layer)
+        case _:
+            return lambda: _LocalRule(layer)
+
+
+def _silu_slope(g: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    return torch.ops.aten.silu_backward(g, x)
+
+
+def _tanh_slope(g: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    return torch.ops.aten.tanh_backward(g, y)
+
+
+# the backward functions of activations, of (g, x, f(x))
+_SLOPES = {torch.nn.functional.silu: _silu_slope, torch.tanh: _tanh_slope}
+
+
+class _LocalRule:
+    """Any layer, with a graph of its own from its inputs to its value."""
+
+    def __init__(self, layer: Layer) -> None:
+        self.layer = layer
+
+    def run(self, values: Sequence[Tensor], context: Sequence[Tensor], wants: Sequence[bool]) -> Tensor:
+        if not any(wants):
+            return self.layer(*values, *context)
+        self.leaves = [
+            value.detach().requires_grad_() if want else value
+            for value, want in zip(values, wants, strict=True)
+        ]
+        self.wants = wants
+        with torch.enable_grad():
+            self.value = self.layer(*self.leaves, *context)
+        return self.value.detach()
+
+    def pull(self, g: Tensor) -> Gradients:
+        wanted = [leaf for leaf, want in zip(self.leaves, self.wants, strict=True) if want]
+        made = iter(torch.autograd.grad(self.value, wanted, g, materialize_grads=True))
+        return [next(made) if want else None for want in self.wants]
+
+
+class _AddRule:
+    def __init__(self, layer: Add) -> None:
+        self.layer = layer
+
+    def run(self, values: Sequence[Tensor], context: Sequence[Tensor], wants: Sequence[bool]) -> Tensor:
+        self.wants = wants
+        return self.layer(*values)
+
+    def pull(self, g: Tensor) -> Gradients:
+        return [g if want else None for want in self.wants]
+
+
+class _PointwiseRule:
+    def __init__(self, layer: Pointwise) -> None:
+        self.layer = layer
+
+    def run(self, values: Sequence[Tensor], context: Sequence[Tensor], wants: Sequence[bool]) -> Tensor:
+        self.x = values[0]
+        self.y = self.layer.f(self.x)
+        return self.y * self.layer.factor
+
+    def pull(self, g: Tensor) -> Gradients:
+        return [_SLOPES[self.layer.f](g * self.layer.factor, self.x, self.y)]
+
+
+class _RelativeRule:
+    """Edge vectors; gradients are added up in float64."""
+
+    def __init__(self, layer: Relative) -> None:
+        self.layer = layer
+
+    def run(self, values: Sequence[Tensor], context: Sequence[Tensor], wants: Sequence[bool]) -> Tensor:
+        self.positions, self.edges = values[0], context[0]
+        return self.layer(*values, *context)
+
+    def pull(self, g: Tensor) -> Gradients:
+        g = g.to(self.positions.dtype)
+        total = torch.zeros_like(self.positions).index_add_(0, self.edges[1], g)
+        return [total.index_add_(0, self.edges[0], g, alpha=-1)]
+
+
+class _MlpRule:
+    """Each product with the constants that belong to its matrix."""
+
+    def __init__(self, layer: Mlp) -> None:
+        self.layer = layer
+        scales = [1.0 if layer.orthogonal else 1.0 / math.sqrt(weight.shape[0]) for weight in layer.weights]
+        self.scales = [scale * (layer.factor if i else 1.0) for i, scale in enumerate(scales)]
+
+    def run(self, values: Sequence[Tensor], context: Sequence[Tensor], wants: Sequence[bool]) -> Tensor:
+        layer = self.layer
+        x, self.shape = values[0].flatten(0, -2), values[0].shape[:-1]
+        self.hidden: list[tuple[Tensor, Tensor]] = []
+        for i in range(layer.applied):
+            if layer.biases is None:
+                x = _product(x, layer.weights[i], self.scales[i])
+            else:
+                x = torch.addmm(layer.biases[i], x, layer.weights[i], alpha=self.scales[i])
+            if i < len(layer.weights) - 1:
+                self.hidden.append((x, y := layer.act(x)))
+                x = y
+        if layer.applied < len(layer.weights):
+            x = x * self.scales[layer.applied]
+        return x.unflatten(0, self.shape)
+
+    def pull(self, g: Tensor) -> Gradients:
+        layer, g = self.layer, g.flatten(0, -2)
+        if layer.applied < len(layer.weights):
+            g = g * self.scales[layer.applied]
+        for i in reversed(range(layer.applied)):
+            if i < len(layer.weights) - 1:
+                g = _SLOPES[layer.act](g, *self.hidden[i])
+            g = _product(g, layer.weights[i].t(), self.scales[i])
+        return [g.unflatten(0, self.shape)]
+
+
+def _product(x: Tensor, matrix: Tensor, scale: float) -> Tensor:
+    # with beta = 0 what is added is not read
+    return torch.addmm(x.new_empty(1), x, matrix, beta=0, alpha=scale)
+
+
+class _LinearRule:
+    """One matrix product for each component and pair of blocks, in place."""
+
+    def __init__(self, layer: Linear, gemms: Gemms) -> None:
+        self.layer, self.gemms = layer, gemms
+
+    def run(self, values: Sequence[Tensor], context: Sequence[Tensor], wants: Sequence[bool]) -> Tensor:
+        self.shape, self.rest = values[0].shape[:-1], [None] * (len(values) - 1)
+        self.species = values[1] if len(values) == 2 else None
+        layer = self.layer
+        y = self.gemms(values[0].flatten(0, -2), layer.weight, species=self.species)
+        if layer.bias is not None:
+            y.index_add_(1, layer.get_buffer("bias_columns"), layer.bias.expand(y.shape[0], -1))
+        return y.unflatten(0, self.shape)
+
+    def pull(self, g: Tensor) -> Gradients:
+        made = self.gemms(g.flatten(0, -2), self.layer.weight, species=self.species, back=True)
+        return [made.unflatten(0, self.shape), *self.rest]
+
+
+def linear_gemms(layer: Linear) -> Gemms:
+    """The matrix products of a linear layer on its flat weights."""
+    tasks, start = [], 0
+    for kind in layer.kinds:
+        scale, row = 1.0 / math.sqrt(kind.fan_in), 0
+        for source in kind.sources:
+            column = 0
+            for target in kind.targets:
+                w = start + row * kind.fan_out + column
+                tasks += [
+                    Task(
+                        x=source.start + m * source.mul,
+                        y=target.start + m * target.mul,
+                        w=w,
+                        rows=source.mul,
+                        columns=target.mul,
+                        width=kind.fan_out,
+                        scale=scale,
+                    )
+                    for m in range(kind.size)
+                ]
+                column += target.mul
+            row += source.mul
+        start += kind.fan_in * kind.fan_out
+    return Gemms(tasks, layer.source.dim, layer.out.dim)
+
+
+class _MessageRule:
+    def __init__(self, layer: Message) -> None:
+        self.layer = layer
+
+    def run(self, values: Sequence[Tensor], context: Sequence[Tensor], wants: Sequence[bool]) -> Tensor:
+        *self.arguments, self.order = values
+        self.edges, *average = context
+        self.scale = self.layer.scale(*average)
+        self.names = "".join(name for name, want in zip("xyw", wants[:3], strict=True) if want)
+        return torch.ops.equic.message(
+            *self.arguments, None, None, None, self.edges[0], self.order[0], self.scale, self.layer.spec
+        )
+
+    def pull(self, g: Tensor) -> Gradients:
+        made = torch.ops.equic.message_backward(
+            g, *self.arguments, None, None, None, self.edges[1], self.order[1], self.scale, self.layer.spec,
+            self.names,
+        )  # fmt: skip
+        return [
+            *(value if name in self.names else None for name, value in zip("xyw", made, strict=True)),
+            None,
+        ]
+
+
+class _PowerRule:
+    def __init__(self, layer: PowerKernel) -> None:
+        self.layer = layer
+
+    def run(self, values: Sequence[Tensor], context: Sequence[Tensor], wants: Sequence[bool]) -> Tensor:
+        self.a, self.species = values
+        self.coefficients = self.layer.coefficients()
+        return torch.ops.equic.power(self.a, self.coefficients, self.species, self.layer.spec)
+
+    def pull(self, g: Tensor) -> Gradients:
+        made = torch.ops.equic.power_backward(
+            g, self.a, self.coefficients, None, self.species, self.layer.spec, "a"
+        )
+        return [made[0], None]
+
+
+class _DensityRule:
+    """Sums by the kernel, then the matrix products from them."""
+
+    def __init__(self, layer: DensityKernel, gemms: Gemms) -> None:
+        self.gemms = gemms
+        density = layer.density.module
+        assert isinstance(density, Density)
+        self.density = density
+
+    def run(self, values: Sequence[Tensor], context: Sequence[Tensor], wants: Sequence[bool]) -> Tensor:
+        table, self.y, self.h, species, order = values
+        edges, average, matrix = context
+        self.order, self.kind = order[0], species.index_select(0, edges[0])
+        self.nodes, self.wants = species.shape[0], wants
+        sums = torch.ops.equic.outer_sum(
+            self.y, self.h, self.kind, self.order, self.nodes, self.density.species
+        )
+        self.shape = sums.shape
+        matrices = self.density.matrices(table, average, matrix)
+        self.weights = torch.cat([weights.flatten() for _, _, weights in matrices])
+        return self.gemms(sums.flatten(1), self.weights)
+
+    def pull(self, g: Tensor) -> Gradients:
+        by_sums = self.gemms(g, self.weights, back=True).view(self.shape)
+        made = torch.ops.equic.outer_sum_backward(
+            by_sums, self.y, self.h, self.kind, self.order, self.nodes, self.density.species
+        )
+        kept = (value if want else None for value, want in zip(made, self.wants[1:3], strict=True))
+        return [None, *kept, None, None]
+
+
+def density_gemms(density: Density, hidden: int) -> Gemms:
+    """The matrix products of a density layer on its matrices, joined flat."""
+    tasks, start, length = [], 0, density.species * hidden
+    for block, paths in zip(density.right, density.paths, strict=True):
+        width, column = sum(density.left[i].mul for i, *_ in paths), 0
+        for _, k, _, _ in paths:
+            target = density.out[k]
+            tasks += [
+                Task((block.start + m) * length, target.start + m * target.mul, start + column, length,
+                     target.mul, width, 1.0)
+                for m in range(block.size)
+            ]  # fmt: skip
+            column += target.mul
+        start += length * width
+    return Gemms(tasks, density.right.dim * length, density.out.dim)

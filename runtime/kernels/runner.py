@@ -1,0 +1,169 @@
+"""A model's numbers without autograd: its program forward, then backward step by step for forces and stress.
+
+Used where outputs are plain numbers (calculators, predictions, certificates). The gradient of an energy by
+positions goes through the rules of the steps in reverse; that by strain is the virial,
+
+    dE/de_(s,ij) = sum_(e in s) (v_(e,i) g_(e,j) + v_(e,j) g_(e,i)) / 2,   g_e = dE/dv_e,
+
+v_e the edge vectors, through which alone positions and cell enter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+import torch
+from equic.runtime.layers.geometry import Relative
+from equic.runtime.plan import Step
+from torch import Tensor
+
+from .rules import Rule, rule_for
+
+if TYPE_CHECKING:
+    from equic.runtime.model import Model
+
+_DERIVATIVES = ("grad", "poisson")
+
+
+@dataclass(slots=True)
+class Tape:
+    """What one pass has made: values, the rules that made those which move, and gradients of scalars."""
+
+    values: dict[str, Tensor]
+    rules: dict[str, Rule]
+    gradients: dict[str, dict[str, Tensor]]
+
+
+class Runner:
+    """The program of a model on kernels, for numbers only. Weights are read at each call.
+
+    It keeps the layers, not the model: runners are found by their models and go with them.
+    """
+
+    def __init__(self, model: Model) -> None:
+        self.steps = model.fused
+        self.layers = {step.name: model.kernel(step.name) for step in self.steps}
+        self.borrowed = {
+            step.name: [(model.layer(owner), name) for owner, name in self.layers[step.name].borrows]
+            for step in self.steps
+        }
+        self.wanted, self.strains = model.output_steps, model.strains
+        self.makers = {
+            step.name: rule_for(self.layers[step.name])
+            for step in self.steps
+            if step.layer not in _DERIVATIVES
+        }
+        self.moved = _moved(self.steps)
+        readers: dict[str, str] = {}
+        for step in self.steps:
+            readers |= dict.fromkeys(step.inputs, step.name)
+            readers[step.name] = step.name
+        ends: dict[str, list[str]] = {}
+        for name, reader in readers.items():
+            ends.setdefault(reader, []).append(name)
+        vectors = {step.name for step in self.steps if step.layer == "relative"}
+        scalars = {step.inputs[0] for step in self.steps if step.layer in _DERIVATIVES}
+        self.kept = {*self.wanted, *vectors, *scalars}
+        self.unread = ends
+
+    def __call__(self, inputs: Mapping[str, Tensor], statistics: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The values of the model's output steps."""
+        # small graphs are made on the way, which inference mode and its tensors would not take part in
+        with torch.inference_mode(False), torch.no_grad():
+            plain = {name: value.clone() if value.is_inference() else value for name, value in inputs.items()}
+            return self._run({**plain, **statistics})
+
+    def _run(self, context: dict[str, Tensor]) -> dict[str, Tensor]:
+        if "cell" in context:
+            cell = context["cell"]
+            context["volume"] = (cell[:, 0] * torch.linalg.cross(cell[:, 1], cell[:, 2])).sum(-1).abs()
+        tape = Tape({}, {}, {})
+        for step in self.steps:
+            tape.values[step.name] = self._step(step, tape, context)
+            for name in self.unread.get(step.name, ()):
+                # rules keep what they need; scalars and edge vectors are read again on the way back
+                if name not in self.kept:
+                    del tape.values[name]
+        return {name: tape.values[name] for name in self.wanted}
+
+    def _step(self, step: Step, tape: Tape, context: Mapping[str, Tensor]) -> Tensor:
+        layer = self.layers[step.name]
+        read = [context[name] for name in (*layer.fields, *layer.statistics)]
+        if step.layer in _DERIVATIVES:
+            return layer(self._derivative(step.inputs[0], step.params["wrt"], tape, context), *read)
+        read += [getattr(owner, name) for owner, name in self.borrowed[step.name]]
+        values = [tape.values[name] for name in step.inputs]
+        wants = [name in self.moved for name in step.inputs]
+        rule = self.makers[step.name]()
+        if any(wants):
+            tape.rules[step.name] = rule
+        return rule.run(values, read, wants)
+
+    def _derivative(self, scalar: str, wrt: str, tape: Tape, context: Mapping[str, Tensor]) -> Tensor:
+        """d(sum of scalar)/d(positions or strain), both from one pass backward."""
+        if scalar not in tape.gradients:
+            tape.gradients[scalar] = self._backward(scalar, tape, context)
+        return tape.gradients[scalar][wrt]
+
+    def _backward(self, scalar: str, tape: Tape, context: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        held = {scalar: torch.ones_like(tape.values[scalar])}
+        leaf = context["positions"]
+        found = {"positions": torch.zeros_like(leaf)}
+        if self.strains:
+            found["strain"] = torch.zeros_like(context["cell"])
+        for step in reversed(self.steps):
+            g = held.pop(step.name, None)
+            if g is None:
+                continue
+            if step.layer == "input":
+                found["positions"] += g
+                continue
+            if self.strains and isinstance(self.layers[step.name], Relative):
+                _add_virial(found["strain"], tape.values[step.name], g, context)
+            for name, value in zip(step.inputs, tape.rules[step.name].pull(g), strict=True):
+                if value is not None and name in self.moved:
+                    held[name] = held[name] + value if name in held else value
+        return found
+
+
+# runners of the models that are alive
+_RUNNERS: WeakKeyDictionary[Model, Runner | None] = WeakKeyDictionary()
+
+
+def runner_for(model: Model) -> Runner | None:
+    """The runner of a model; None where it differentiates by something else than positions and strain, or where
+    a strain would reach more than the edge vectors."""
+    if model not in _RUNNERS:
+        _RUNNERS[model] = Runner(model) if _runs(model) else None
+    return _RUNNERS[model]
+
+
+def _runs(model: Model) -> bool:
+    for step in model.fused:
+        if step.layer in _DERIVATIVES:
+            if step.layer == "poisson" or step.params["wrt"] not in ("positions", "strain"):
+                return False
+            continue
+        strained = "cell" in model.kernel(step.name).fields or "positions" in step.inputs
+        if model.strains and strained and step.layer not in ("relative", "reduce", "edge_order"):
+            return False
+    return bool(model.fused)
+
+
+def _moved(steps: tuple[Step, ...]) -> set[str]:
+    """The steps whose values depend on the positions."""
+    found: set[str] = set()
+    for step in steps:
+        here = step.layer == "input" and step.params["field"] == "positions"
+        if here or (step.layer not in ("edge_order", *_DERIVATIVES) and found & set(step.inputs)):
+            found.add(step.name)
+    return found
+
+
+def _add_virial(total: Tensor, v: Tensor, g: Tensor, context: Mapping[str, Tensor]) -> None:
+    system = context["system"].index_select(0, context["edges"][1])
+    outer = v.to(total.dtype)[:, :, None] * g.to(total.dtype)[:, None, :]
+    total.index_add_(0, system, (outer + outer.transpose(1, 2)) / 2)
