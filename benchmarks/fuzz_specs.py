@@ -52,6 +52,7 @@ def check_text(text: str) -> tuple[bool, list[str]]:
     raises by mistake.
     """
     from equic.compiler.language.diagnostics import Report
+    from equic.compiler.language.fixes import apply_fixes
     from equic.compiler.language.render import render_concise, render_full, render_json
     from equic.compiler.language.source import source_from_text
     from equic.compiler.pipeline import compile_spec
@@ -69,6 +70,11 @@ def check_text(text: str) -> tuple[bool, list[str]]:
         assert len(diagnostic.message) < 400, f"a long message: {diagnostic.message}"
         assert render_full(diagnostic, report.texts)
         assert render_concise(diagnostic)
+        if diagnostic.fix is not None:
+            file = diagnostic.fix.edits[0].span.file
+            changed, made = apply_fixes(report.texts[file], [diagnostic.fix])
+            assert made, f"a fix that lies outside of the text: {diagnostic.message}"
+            assert changed != report.texts[file], f"a fix that changes nothing: {diagnostic.message}"
     json.dumps(render_json(report))
     if done is not None and done.ok:
         assert done.plan is not None
@@ -133,9 +139,45 @@ def _memory() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
 
 
-def measure(count: int, seed: int, keep: Path | None) -> Sequence[Row]:
+def draw(path: Path, tally: Tally) -> None:
+    """How long mutants take, and which diagnostics they get, as a picture."""
+    import matplotlib
+    import numpy as np
+    from matplotlib.figure import Figure
+
+    stages = {
+        "S": "source",
+        "L": "language",
+        "T": "types",
+        "U": "units",
+        "P": "physics",
+        "D": "data",
+        "R": "search",
+    }
+    counts = [sum(count for code, count in tally.codes.items() if code[0] == letter) for letter in stages]
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "equic", "font.size": 10}):
+        figure = Figure(figsize=(9, 3.2), layout="constrained")
+        left, right = figure.subplots(1, 2)
+        left.hist(1e3 * np.maximum(tally.elapsed, 1e-5), bins=np.geomspace(1e-2, 4e3, 60), color="#4477aa")
+        left.axvline(1e3 * LIMIT, color="#cc3311")
+        left.text(1e3 * LIMIT, left.get_ylim()[1] / 2, "limit ", ha="right", color="#cc3311")
+        left.set(xscale="log", yscale="log", xlabel="ms", ylabel="mutants")
+        left.set_title(f"{len(tally.elapsed):,} damaged specs, {len(tally.failures)} failures", fontsize=10)
+        right.barh(
+            [*stages.values(), "compiled"], [*counts, tally.compiled], color=["#4477aa"] * 7 + ["#228833"]
+        )
+        right.set(xscale="log", xlabel="times")
+        right.set_title(f"{len(tally.codes)} codes of diagnostics", fontsize=10)
+        right.invert_yaxis()
+        figure.savefig(path, metadata={"Date": None})
+
+
+def measure(count: int, seed: int, keep: Path | None, picture: Path | None) -> Sequence[Row]:
     """All rows of a run over `count` mutants."""
     tally = fuzz(count, seed)
+    if picture is not None:
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        draw(picture, tally)
     for what, name, text in tally.failures:
         print(f"FAILED ({name}) {what}", file=sys.stderr)
         if keep is not None:
@@ -170,7 +212,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = made.parse_args(arguments)
     count = options.count or (5_000 if options.quick else 100_000)
     keys = tuple((name, 1, None) for name in NAMES)
-    work = Measurement(keys, partial(measure, count, options.seed, options.keep))
+    picture = options.json.with_suffix(".svg") if options.json is not None else None
+    work = Measurement(keys, partial(measure, count, options.seed, options.keep, picture))
     result = run("fuzz_specs", [work], options)
     return int(any(row["holds"] is False for row in result["rows"]))
 

@@ -144,10 +144,10 @@ def _levels(name: str) -> Iterator[Seed]:
     if name == "pairwise_energy":
         base["constraints"]["hamiltonian"] |= {"separable": True, "integrator": "leapfrog"}
     small = {"channels": 4, "lmax": 2, "correlation": 2, "hidden": [8], "radial": [8]}
-    given = {
-        key: small.get(key, list(one.default) if isinstance(one.default, tuple) else one.default)
-        for key, one in preset.parameters.items()
-    }
+    given = {}
+    for key, one in preset.parameters.items():
+        usual = list(one.default) if isinstance(one.default, tuple) else one.default
+        given[key] = small[key] if type(small.get(key)) is type(usual) else usual
     first = _seed(f"{name} level 1", {**base, "model": {"architecture": name, **given}})
     yield first
     condition = "separable" if name == "pairwise_energy" else "joint"
