@@ -13,6 +13,7 @@ from .commands_check import check
 from .commands_cite import cite
 from .commands_compare import compare
 from .commands_doctor import doctor
+from .commands_explain import explain
 from .commands_import import importing
 from .commands_init import init
 from .commands_prepare import prepare
@@ -290,23 +291,6 @@ def report(
     console.print(f"wrote {report_on(folders, out)}")
 
 
-@app.command()
-def explain(code: Annotated[str, typer.Argument(help="a code such as T204")]) -> None:
-    """Print the page of a diagnostic code.
-
-    Example: [bold]equic explain T204[/bold]
-    """
-    from equic.compiler.language.codes import Code
-    from equic.compiler.language.codes import explain as page
-
-    try:
-        found = Code(code.upper())
-    except ValueError:
-        complaints.print(f"[red]error[/red]: there is no code `{code}`; codes look like T204")
-        raise typer.Exit(2) from None
-    print(page(found))
-
-
 app.command()(check)
 app.command()(show)
 app.command()(compare)
@@ -315,6 +299,7 @@ app.command()(prepare)
 app.command()(cite)
 app.command()(schema)
 app.command()(doctor)
+app.command()(explain)
 app.add_typer(importing, name="import")
 
 

@@ -10,7 +10,7 @@ import typer
 from .options import console
 
 importing = typer.Typer(
-    help="Bring a model of another program: its weights, checked against its own answers.",
+    help="Bring a model of another program: its weights, checked against its own answers.\n\nExample: equic import mace my.model",
     no_args_is_help=True,
 )
 
