@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from itertools import combinations_with_replacement
 from math import comb, prod
@@ -89,6 +89,15 @@ class Power(Op):
                 if found.l == irrep.l and (found.p == irrep.p or leak):
                     total += count
         return total
+
+    def reads(self, irreps: Irreps, wanted: Iterable[Irrep]) -> set[Irrep]:
+        """The irreps of the input that enter some wanted result."""
+        found: set[Irrep] = set()
+        for irrep in irreps.kinds:
+            others = irreps.keeping([one for one in irreps.kinds if one != irrep])
+            if any(self._paths(others, one) < self._paths(irreps, one) for one in wanted):
+                found.add(irrep)
+        return found
 
     def lower(self, types: Sequence[Type], result: Type, scope: Scope) -> dict[str, Any]:
         return {
