@@ -20,12 +20,14 @@ def check_data(done: Compilation, *, progress: Progress | None = None) -> Audit:
     """Read the data of a compiled spec, and add to its report whatever is wrong with them.
 
     Facts of a file are kept in a cache by its content. A spec that does not compile, or has no data, is left as
-    it is.
+    it is; so is one whose data is prepared, which was read and checked when it was written.
     """
     from equic.runtime.data.audit.audit import Audit, audit
     from equic.runtime.plan import Plan
 
     if done.plan is None or done.spec is None or done.source is None or done.spec.data is None:
+        return Audit()
+    if done.spec.data.prepared is not None:
         return Audit()
     source, data = done.source, done.spec.data
     names = [

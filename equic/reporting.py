@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from equic.runtime.artifact import Artifact
 
 ROLLOUT_STEPS = 1000
+MOST_COMPARED = 4  # runs whose predictions are drawn: each is computed again
 
 
 def report_on(folders: Sequence[Path], out: Path, *, title: str | None = None) -> Path:
@@ -42,7 +43,6 @@ def report_on(folders: Sequence[Path], out: Path, *, title: str | None = None) -
     }
     certificates = {name: found.certificate for name, found in artifacts.items() if found.certificate}
     certificates |= {file.name: paper for file in exports if (paper := _carried(file)) is not None}
-    atoms = next((found for found in artifacts.values() if found.plan.kind == "atoms"), None)
     flow = next((found for found in artifacts.values() if found.plan.kind == "phase_space"), None)
     return write_report(
         out,
@@ -51,7 +51,7 @@ def report_on(folders: Sequence[Path], out: Path, *, title: str | None = None) -
         or "search",
         runs=[read_run(file.parent) for file in runs],
         certificates=certificates,
-        parity=_parity(atoms) if atoms is not None else None,
+        parity=_parities(artifacts),
         tuning=json.loads(searches[0].read_text(encoding="utf-8")) if searches else None,
         md={file.name.removesuffix(".md.json"): json.loads(file.read_text("utf-8")) for file in dynamics}
         or None,
@@ -73,6 +73,17 @@ def _carried(file: Path) -> Any:
 
     metadata, _ = read_metadata(file)
     return metadata.get("certificate")
+
+
+def _parities(artifacts: Mapping[str, Artifact]) -> dict[str, Any] | None:
+    """Of up to `MOST_COMPARED` models of atoms, side by side."""
+    found: dict[str, Any] = {}
+    for name, artifact in artifacts.items():
+        if artifact.plan.kind == "atoms" and len(found) < MOST_COMPARED:
+            parity = _parity(artifact)
+            if parity:
+                found[name] = parity
+    return next(iter(found.values())) if len(found) == 1 else found or None
 
 
 def _parity(artifact: Artifact) -> dict[str, Any] | None:

@@ -20,6 +20,7 @@ from .closing import environment_section, exports_section, notes_section
 from .errors import errors_section
 from .html import Html, h
 from .numbers import milli, show
+from .parts import differences_section, parts_section
 from .physics import dynamics_section, phase_section
 from .results import learning_section, parity_section
 from .runs import Run, read_run
@@ -76,6 +77,8 @@ def write_report(
     parts = [
         claims_section(plan, first),
         errors_section(found, plan),
+        differences_section(found),
+        parts_section(found, plan),
         parity_section(parity),
         learning_section(found, plan),
         tuning_section(search),

@@ -11,6 +11,7 @@ from equic.runtime.plan import Plan
 from .blocks import Section, grid, section
 from .charts import Line, lines_chart, parity_chart
 from .errors import units_of
+from .histograms import histogram_chart
 from .html import Html, h
 from .numbers import milli, show
 from .runs import Run
@@ -48,6 +49,7 @@ def learning_section(runs: Sequence[Run], plan: Plan | None) -> Section | None:
         figures.append(
             lines_chart(loss, title="loss", x="epoch", y="weighted loss", label="Loss over epochs")
         )
+    figures += _symmetries(runs)
     if not figures:
         return None
     words = (
@@ -56,6 +58,22 @@ def learning_section(runs: Sequence[Run], plan: Plan | None) -> Section | None:
         else None
     )
     return section("learning", "Learning", "Learning curves", words, grid(figures))
+
+
+def _symmetries(runs: Sequence[Run]) -> list[Html]:
+    """How far each symmetry that is not proven was broken, over epochs."""
+    columns = dict.fromkeys(name for run in runs for name in run.columns if name.startswith("symmetry_"))
+    return [
+        lines_chart(
+            _lines(runs, column, "validation"),
+            title=f"{column.removeprefix('symmetry_')}, measured",
+            x="epoch",
+            y="relative error",
+            label=f"Error of {column.removeprefix('symmetry_')} over epochs",
+            caption="RMS of f(g x) − g f(x) over that of f, on a few validation frames, in the model's precision.",
+        )
+        for column in columns
+    ]
 
 
 def _lines(
@@ -84,7 +102,7 @@ def _lines(
 
 
 def parity_section(parity: Mapping[str, Any] | None) -> Section | None:
-    """Prediction against reference: {target: (truth, prediction, unit)}, or the same per set."""
+    """Prediction against reference: {target: (truth, prediction, unit)}, or the same per set or run."""
     if not parity:
         return None
     first = next(iter(parity.values()))
@@ -93,7 +111,30 @@ def parity_section(parity: Mapping[str, Any] | None) -> Section | None:
     for name, targets in sets.items():
         figures = [_parity(name, target, *values) for target, values in targets.items()]
         body += [h("h3", name) if name else None, grid(figures)]
+    spread = [
+        _spread({name: targets[target] for name, targets in sets.items() if target in targets}, target)
+        for target in dict.fromkeys(target for targets in sets.values() for target in targets)
+    ]
+    body += [h("h3", "How the errors are spread"), grid(spread)]
     return section("parity", "Parity", "Predictions against references", None, body)
+
+
+def _spread(series: Mapping[str, Any], target: str) -> Html:
+    unit = next(iter(series.values()))[2]
+    factor, word = milli(unit)
+    errors = {
+        name: factor * (np.ravel(np.asarray(guess, dtype=float)) - np.ravel(np.asarray(truth, dtype=float)))
+        for name, (truth, guess, _) in series.items()
+    }
+    worst = max(float(np.abs(values).max(initial=0.0)) for values in errors.values())
+    return histogram_chart(
+        errors,
+        word,
+        title=target,
+        label=f"Histogram of the errors of {target}",
+        caption=f"The largest error is {show(worst)} {word}".rstrip()
+        + "; what lies beyond the picture is in its last bins.",
+    )
 
 
 def _parity(name: str, target: str, truth: Any, prediction: Any, unit: str) -> Html:

@@ -246,6 +246,55 @@ def test_parity_statistics(tmp_path: Path) -> None:
     assert "energy, less -4198.5 eV" in check_page(far).text
 
 
+def test_parts_and_differences_of_two_runs(tmp_path: Path) -> None:
+    for k, rmse in enumerate((0.02, 0.03)):
+        folder = tmp_path / f"r{k}"
+        folder.mkdir()
+        plan = mace_plan(stress=False, mode="hard" if k == 0 else ("relaxed", 0.3)).to_json()
+        (folder / "plan.json").write_text(json.dumps(plan))
+        rows = {
+            "H": {"mae": rmse / 2, "rmse": rmse, "count": 60},
+            EVIL: {"mae": 0.0, "rmse": 0.004, "count": 30},
+        }
+        metrics = {
+            "metrics": {"test": {"forces": {"rmse": rmse, "mae": rmse}}},
+            "parts": {"test": {"species": {"forces": rows}, "config_type": {"energy": rows}}},
+            "seconds": 60.0 * (k + 1),
+        }
+        (folder / "metrics.json").write_text(json.dumps(metrics))
+        history = "epoch,step,validation_loss,symmetry_SO(3)\n1,2,0.5,0.1\n2,4,0.4,0.2\n"
+        (folder / "history.csv").write_text(history)
+    runs = [read_run(tmp_path / name, name) for name in ("r0", "r1")]
+    text = check_page(write_report(tmp_path / "r.html", title="t", runs=runs)).text
+    assert "By species forces (meV/Å) species numbers r0 r1 H 60 20 30" in text
+    assert f"{EVIL} 30 4 4" in text
+    assert "By kind of frame (config_type) energy (meV/atom)" in text
+    assert "symmetry.SO(3) hard relaxed 0.3" in text
+    assert "time 1 min 2 min" in text
+    assert "train.epochs" not in text  # the same for both
+    assert "SO(3), measured" in text
+    alone = check_page(write_report(tmp_path / "a.html", title="t", runs=runs[:1])).text
+    assert "What tells the runs apart" not in alone
+
+
+def test_errors_are_shown_as_histograms(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.normal(size=3000)
+    series = {
+        name: {"forces": (truth, truth + rng.normal(scale=scale, size=3000), "eV/Å")}
+        for name, scale in (("a", 0.01), ("b", 0.02))
+    }
+    series["a"]["forces"][1][0] = truth[0] + 7.0  # one outlier must not hide the others
+    text = check_page(write_report(tmp_path / "r.html", title="t", parity=series)).text
+    assert "How the errors are spread" in text
+    assert "The largest error is 7000 meV/Å" in text
+    same = {"energy": (truth, truth, "eV")}
+    assert (
+        "The largest error is 0 meV"
+        in check_page(write_report(tmp_path / "s.html", title="t", parity=same)).text
+    )
+
+
 def test_claims_stand_beside_what_was_measured(tmp_path: Path) -> None:
     path = write_report(
         tmp_path / "r.html", title="t", plan=mace_plan(mode=("relaxed", 0.3)), certificates=certificate()
