@@ -81,11 +81,15 @@ def _step(graph: Graph, name: str, ctx: Context) -> dict[str, Any]:
     result = graph.type(name)
     inputs = [source for _, source in node.op.inputs()]
     types = [graph.type(source) for source in inputs]
+    params = node.op.lower(types, result, ctx.scope)
+    errors = [eps for hold in result.holds.values() for op, eps in hold.errors if op == name]
+    if errors:  # what its approximation costs, which the certificate measures on the layer
+        params["eps"] = max(errors)
     return {
         "name": name,
         "layer": node.op.kind,  # type: ignore[attr-defined]
         "inputs": inputs,
-        "params": node.op.lower(types, result, ctx.scope),
+        "params": params,
         "index": str(result.index),
         "rep": _rep(result),
         "unit": str(result.unit),

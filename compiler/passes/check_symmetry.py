@@ -51,22 +51,21 @@ def check_symmetry(graph: Graph, ctx: Context) -> Graph:
 
 
 def _approximate(graph: Graph, ctx: Context, factor: str, hold: Hold, shown: set[tuple[str, str]]) -> None:
-    """Report a factor that is held to an error above the one that the spec accepts, once for its first op."""
+    """Report a factor that is held to an error above the one that the spec accepts, at the op that adds most."""
     mode, path = ctx.mode(factor)
     eps = hold.eps or 0.0
     within = mode.hard.within if isinstance(mode, HardWithin) else 0.0
-    first = min(hold.ops, key=lambda one: _position(graph, one))
+    worst, here = max(hold.errors, key=lambda pair: (pair[1], -_position(graph, pair[0])))
     group = path[-1] if path else factor
-    if eps <= within or (first, group) in shown:
+    if eps <= within or (worst, group) in shown:
         return
-    shown.add((first, group))
+    shown.add((worst, group))
     accepted = 10.0 ** math.ceil(math.log10(eps))
     others = f", {eps:.1e} with {len(hold.ops) - 1} more" if len(hold.ops) > 1 else ""
-    here = dict(hold.errors)[first]
     ctx.report.error(
         Code.ONLY_APPROXIMATE,
-        graph[first].span,
-        f"`{first}` keeps {factor} only to {here:.1e}{others}: {ctx.reasons[(first, factor)]}",
+        graph[worst].span,
+        f"`{worst}` keeps {factor} only to {here:.1e}{others}: {ctx.reasons[(worst, factor)]}",
         help=f"write `{group}: {{hard: {{within: {accepted:.0e}}}}}` to accept it, a finer grid (`degree`), or an "
         "op that is exact",
         related=((ctx.source.span(path), f"{group} is declared {mode_name(mode)} here"),) if path else (),

@@ -9,6 +9,7 @@ import torch
 from equic.runtime.errors import EquicError
 from numpy.typing import NDArray
 
+from .approximations import approximation_items
 from .atoms_derivatives import derivative_items, response_items, stress_item
 from .atoms_dynamics import dynamics_items
 from .atoms_locality import extensivity_item, smoothness_items
@@ -86,6 +87,7 @@ def certify(
             items += _atoms_items(subject, geometries, rng, group_elements, thorough)
         else:
             items += _phase_space_items(subject, states, rng, group_elements)
+        items += approximation_items(subject, np.random.default_rng([seed, 2]))
         items.append(parity_item(model, probes) if exported else no_parity(dtype))
         if probes is not None and not exported:
             items.append(reproduction_item(subject, probes))
