@@ -119,6 +119,10 @@ class Sphere:
     def dim(self) -> int:
         return self.channels
 
+    @property
+    def points(self) -> int:
+        return math.prod(grid_for(self.grid))
+
     def __str__(self) -> str:
         n_b, n_a = grid_for(self.grid)
         return f"{self.channels} functions on {n_b}x{n_a} points of a sphere"

@@ -198,10 +198,11 @@ class _Group(nn.Module):
         }
 
 
-class _Side:
+class _Side(nn.Module):
     """The blocks of one input that a group reads, as [n, component, channel]."""
 
     def __init__(self, irreps: Irreps, used: set[int]) -> None:
+        super().__init__()
         self.blocks = [block.dim for block in irreps]
         self.used = sorted(used)
         self.mul = irreps[self.used[0]].mul
@@ -212,7 +213,7 @@ class _Side:
         }
         self.size = int(starts[-1])
 
-    def __call__(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         if len(self.used) < len(self.blocks):
             pieces = x.split(self.blocks, dim=1)
             x = torch.cat([pieces[i] for i in self.used], dim=1)

@@ -1,13 +1,18 @@
 """Whole models with ops of representation algebra: compiled, built, and held to what the checker proves of them."""
 
+import importlib.util
+import sys
+
 import pytest
 import torch
 from equic.compiler.language.diagnostics import Report
 from equic.compiler.language.source import source_from_text
 from equic.compiler.pipeline import compile_spec
 from equic.runtime.build import build_module
+from equic.runtime.emit import emit_torch
 from equic.runtime.plan import Plan
 from equic.runtime.testing.inputs import random_atoms_inputs, random_rotation, rotate_inputs
+from torch.fx.experimental.proxy_tensor import make_fx
 
 SPEC = """\
 equic: 1
@@ -124,6 +129,43 @@ def test_a_model_is_exact_where_the_checker_says_so(ops):
     model, inputs = model_of(done)
     for element in (random_rotation(3), random_rotation(4, improper=True)):
         assert max(errors(model, inputs, element)) < 1e-10
+
+
+MODELS = {
+    "uvw": (UVW, "hard"),
+    "uuu": (SQUARE, "hard"),
+    "so2": (ABOUT_EDGE.format(keep=", keep: O(3)"), "hard"),
+    "sphere": (SPHERE.format(degree=""), "{hard: {within: 0.1}}"),
+    "pca": (PCA, "hard"),
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_model_is_traced_and_written_out_as_it_is(name, tmp_path):
+    ops, mode = MODELS[name]
+    model, inputs = model_of(compiled(ops, f"{{O(3): {mode}}}", forces=False))
+    expected = model(inputs)
+    # as one file of plain torch
+    path = tmp_path / "written.py"
+    path.write_text(emit_torch(model.plan))
+    spec = importlib.util.spec_from_file_location(f"written_{name}", path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    written = module.Model().to(torch.float64)
+    written.load_state_dict(model.state_dict(), strict=False)
+    # as a symbolic trace at another size
+    model = model.requires_grad_(False)
+    other = random_atoms_inputs(model.plan, 17, 2, seed=0)
+
+    def function(*values):
+        return model(dict(zip(inputs, values, strict=True)))
+
+    trace = make_fx(function, tracing_mode="symbolic", _allow_non_fake_inputs=True)
+    traced = trace(*(other[key] for key in inputs))(*inputs.values())
+    for found in (written(inputs), traced):
+        for target, value in expected.items():
+            torch.testing.assert_close(found[target], value, rtol=1e-10, atol=1e-10)
 
 
 def test_maps_about_an_edge_lower_o3_to_so3():

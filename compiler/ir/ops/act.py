@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, Literal
@@ -9,9 +10,10 @@ from typing import Any, ClassVar, Literal
 from ...language.codes import Code
 from ...language.wording import count_of
 from ...symmetry.irreps import Block, Irrep, Irreps
-from ..types import Sphere, Type
+from ...symmetry.sphere import grid_for
+from ..types import Index, Sphere, Type
 from .activations import ODD, SMOOTHNESS, Activation, faded
-from .base import IrrepsField, Op, Ref, Scope, Site, expect_irreps, result_like
+from .base import IrrepsField, Op, Ref, Scope, Site, Work, expect_irreps, result_like
 from .sphere import GridDegree, degrees_of, functions, functions_of, kept_by_inversion, summed
 
 
@@ -129,6 +131,15 @@ class Act(Op):
         first = (Block(kept, Irrep(0, 1)),) if kept else ()
         smooth = min(smooth, SMOOTHNESS.get(self.gate, smooth))
         return result_like((x,), rep=Irreps(first + rest.blocks), smooth=smooth, fades=faded(x, self.f))
+
+    def work(self, types: Sequence[Type], result: Type, scope: Scope) -> dict[Index, Work]:
+        x = types[0]
+        if isinstance(x.rep, Sphere):
+            return {result.index: Work(x.rep.points * x.dim, 2 * x.rep.points * x.dim)}
+        if self.form not in ("s2", "s2_product"):
+            return {result.index: Work(result.dim, result.dim)}
+        points = math.prod(grid_for(self.grid(x.irreps)))
+        return {result.index: Work(2 * points * (x.dim + result.dim), 3 * points * (x.irreps.channels or 0))}
 
     def lower(self, types: Sequence[Type], result: Type, scope: Scope) -> dict[str, Any]:
         params = {"form": self.form, "f": self.f, "in": str(types[0].rep), "out": str(result.rep)}

@@ -12,7 +12,7 @@ from ...language.codes import Code
 from ...symmetry.irreps import Block, Irrep, Irreps
 from ...symmetry.units import Unit
 from ..types import Axes, Index, Type
-from .base import Degree, Op, Ref, Scope, Site, result_like
+from .base import Degree, Op, Ref, Scope, Site, Work, result_like
 
 VECTOR = Irreps((Block(1, Irrep(1, -1)),))
 FORMS: dict[str, int] = {"edge_z": 1, "gram_schmidt": 2, "pca": 1}
@@ -74,6 +74,13 @@ class Frame(Op):
         smooth = min(x.smooth for x in types) if self.form == "edge_z" else -1.0
         rep = Axes(self.lmax, free=self.form == "edge_z", mirrored=False)
         return result_like(types, rep=rep, unit=one, smooth=smooth)
+
+    def work(self, types: Sequence[Type], result: Type, scope: Scope) -> dict[Index, Work]:
+        # D_l from D_(l-1) and D_1: three contractions
+        terms = [((2 * l + 1), (2 * l - 1)) for l in range(2, self.lmax + 1)]
+        flops = sum(2 * 3 * a * b * (b + 3 + a) for a, b in terms)
+        kept = sum(3 * a * b * 2 + a * a for a, b in terms)
+        return {result.index: Work(flops + 60, kept + 40)}
 
     def lower(self, types: Sequence[Type], result: Type, scope: Scope) -> dict[str, Any]:
         return {"form": self.form, "lmax": self.lmax}

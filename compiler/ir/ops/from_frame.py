@@ -7,9 +7,9 @@ from typing import Any, ClassVar, Literal
 
 from ...language.codes import Code
 from ...symmetry.irreps import Irreps
-from ..types import Axes, Type
-from .base import IrrepsField, Op, Ref, Scope, Site, expect_irreps, result_like
-from .to_frame import LEFT, expect_axes, turn_params
+from ..types import Axes, Index, Type
+from .base import IrrepsField, Op, Ref, Scope, Site, Work, expect_irreps, result_like
+from .to_frame import LEFT, expect_axes, turn_params, turn_work
 
 
 class FromFrame(Op):
@@ -69,6 +69,9 @@ class FromFrame(Op):
         if not axes.rep.mirrored:
             holds = site.broken(holds, ("inversion",), LEFT)
         return result.with_(holds=holds)
+
+    def work(self, types: Sequence[Type], result: Type, scope: Scope) -> dict[Index, Work]:
+        return turn_work(result.irreps, result)
 
     def lower(self, types: Sequence[Type], result: Type, scope: Scope) -> dict[str, Any]:
         return turn_params(result.irreps, types, back=True)

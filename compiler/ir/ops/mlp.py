@@ -91,4 +91,6 @@ class Mlp(Op):
     def work(self, types: Sequence[Type], result: Type, scope: Scope) -> dict[Index, Work]:
         sizes = [types[0].dim, *self.widths, *([self.out] if self.last else [])]
         flops = 2 * sum(a * b for a, b in pairwise(sizes))
-        return {result.index: Work(flops, 2 * sum(sizes[1:-1]) + result.dim)}
+        kept = 2 * sum(sizes[1:-1]) + result.dim
+        points = types[0].rep.points if isinstance(types[0].rep, Sphere) else 1
+        return {result.index: Work(flops * points, kept * points)}

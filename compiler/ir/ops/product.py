@@ -220,7 +220,7 @@ class Product(Op):
             for path in self.paths(types):
                 a, b = left.blocks[path.left], right.blocks[path.right]
                 couplings = a.irrep.dim * b.irrep.dim * path.out.irrep.dim
-                pairs = a.mul if self.mode in CHANNELWISE else a.mul * b.mul
+                pairs = a.mul if self.mode in CHANNELWISE | ON_SPHERE else a.mul * b.mul
                 weights = weights_of(path, left, right, self.mode)
                 flops += 2 * pairs * couplings + 2 * weights * path.out.irrep.dim
                 kept += pairs * path.out.irrep.dim

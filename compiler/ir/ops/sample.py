@@ -7,8 +7,8 @@ from typing import Any, ClassVar, Literal
 
 from ...language.codes import Code
 from ...symmetry.sphere import MAX_GRID
-from ..types import Sphere, Type
-from .base import Op, Ref, Scope, Site, expect_irreps, result_like
+from ..types import Index, Sphere, Type
+from .base import Op, Ref, Scope, Site, Work, expect_irreps, result_like
 from .sphere import GridDegree, degrees_of, functions_of
 
 
@@ -41,6 +41,11 @@ class Sample(Op):
             )
             return None
         return result_like(types, rep=Sphere(channels, degrees_of(x.irreps), degree, sign), fades=x.fades)
+
+    def work(self, types: Sequence[Type], result: Type, scope: Scope) -> dict[Index, Work]:
+        assert isinstance(result.rep, Sphere)
+        points = result.rep.points
+        return {result.index: Work(2 * points * types[0].dim, points * result.rep.channels)}
 
     def lower(self, types: Sequence[Type], result: Type, scope: Scope) -> dict[str, Any]:
         assert isinstance(result.rep, Sphere)

@@ -8,8 +8,8 @@ from typing import Any, ClassVar, Literal
 from ...language.codes import Code
 from ...language.wording import count_of
 from ...symmetry.irreps import Irreps
-from ..types import Type
-from .base import MAX_SIZE, Degree, IrrepsField, Op, Ref, Scope, Site, expect_irreps, result_like
+from ..types import Index, Type
+from .base import MAX_SIZE, Degree, IrrepsField, Op, Ref, Scope, Site, Work, expect_irreps, result_like
 
 
 class So2(Op):
@@ -97,6 +97,10 @@ class So2(Op):
             "mirror": self.keep == "O(3)",
             "learned": self.weights is None,
         }
+
+    def work(self, types: Sequence[Type], result: Type, scope: Scope) -> dict[Index, Work]:
+        # every weight of an order m > 0 acts on +m and on -m
+        return {result.index: Work(4 * self.weight_count(types[0].irreps), types[0].dim + 2 * result.dim)}
 
     def parameters(self, types: Sequence[Type], result: Type, scope: Scope) -> int:
         return 0 if self.weights is not None else self.weight_count(types[0].irreps)

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 from ...language.codes import Code
 from ...symmetry.irreps import Block, Irrep, Irreps
 from ..types import Axes, Index, Type
-from .base import Op, Ref, Scope, Site, expect_irreps, result_like
+from .base import Op, Ref, Scope, Site, Work, expect_irreps, result_like
 
 LEFT = "the axes of two vectors are right-handed: mirror images have other components"
 
@@ -42,6 +42,9 @@ class ToFrame(Op):
             result = result.with_(holds=site.broken(result.holds, ("inversion",), LEFT))
         return result
 
+    def work(self, types: Sequence[Type], result: Type, scope: Scope) -> dict[Index, Work]:
+        return turn_work(types[0].irreps, result)
+
     def lower(self, types: Sequence[Type], result: Type, scope: Scope) -> dict[str, Any]:
         return turn_params(types[0].irreps, types, back=False)
 
@@ -64,6 +67,12 @@ def expect_axes(x: Type, axes: Type, irreps: Irreps, site: Site, what: str) -> b
         )
         return False
     return True
+
+
+def turn_work(irreps: Irreps, result: Type) -> dict[Index, Work]:
+    """One matrix of each degree times all copies."""
+    flops = sum(2 * block.irrep.dim * block.dim for block in irreps)
+    return {result.index: Work(flops, 2 * result.dim, ways=2)}
 
 
 def turn_params(irreps: Irreps, types: Sequence[Type], *, back: bool) -> dict[str, Any]:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
 from ...language.codes import Code
-from ..types import Sphere, Type
-from .base import Degree, Op, Ref, Scope, Site, result_like
+from ..types import Index, Sphere, Type
+from .base import Degree, Op, Ref, Scope, Site, Work, result_like
 from .sphere import functions, summed
 
 
@@ -41,6 +41,10 @@ class Unsample(Op):
         holds = dict(result_like(types).holds)
         holds = summed(holds, site, (x.rep.degrees,), degrees, x.rep.through, x.rep.grid, network=True)
         return result_like(types, rep=rep, holds=holds, fades=x.fades)
+
+    def work(self, types: Sequence[Type], result: Type, scope: Scope) -> dict[Index, Work]:
+        assert isinstance(types[0].rep, Sphere)
+        return {result.index: Work(2 * types[0].rep.points * result.dim, result.dim)}
 
     def lower(self, types: Sequence[Type], result: Type, scope: Scope) -> dict[str, Any]:
         rep = types[0].rep
