@@ -25,6 +25,10 @@ _IN_FRAMES = frozenset(
         "concat",
         "arrange",
         "mlp",
+        "weigh",
+        "norms",
+        "gram",
+        "keep",
         "sample",
         "unsample",
     }

@@ -74,7 +74,10 @@ there: {{kind: gather, of: nodes}}
 axes: {{kind: frame, of: [vectors], lmax: 2}}
 inside: {{kind: to_frame, of: [there, axes]}}
 mixed: {{kind: so2, of: inside, out: 9x0e+3x1o+2x2e, mmax: 1{keep}}}
-gated: {{kind: act, of: mixed, form: gate}}
+lengths_inside: {{kind: norms, of: mixed}}
+weights_inside: {{kind: mlp, of: lengths_inside, widths: [], out: 14}}
+weighed: {{kind: weigh, of: mixed, by: weights_inside}}
+gated: {{kind: act, of: weighed, form: gate}}
 again: {{kind: so2, of: gated, out: 4x0e+3x1o+2x2e{keep}}}
 back: {{kind: from_frame, of: [again, axes]}}
 pooled: {{kind: reduce, of: back, to: node}}
