@@ -22,15 +22,19 @@ from ..ir.ops import (
     Act,
     Add,
     AllSpecies,
+    Arrange,
     Concat,
     Difference,
     Embed,
     Inner,
     Input,
+    Keep,
     Linear,
     Lookup,
     Mlp,
+    Norms,
     Power,
+    Resnet,
     Scale,
 )
 from ..ir.types import Categories, Index
@@ -38,7 +42,10 @@ from .context import Context
 from .infer_types import infer_missing
 
 # Ops that compute every row by itself.
-_BY_ROW = (Embed, Linear, Mlp, Act, Power, Add, Concat, Difference, Inner, Scale)
+_BY_ROW = (
+    *(Embed, Linear, Mlp, Resnet, Act, Power, Add, Concat, Difference, Inner, Norms, Scale),
+    *(Arrange, Keep),
+)
 # With more species than this a table may have more rows than a small system has atoms.
 _MOST_SPECIES = 16
 
@@ -75,7 +82,8 @@ def _folded(graph: Graph, label: str, ctx: Context) -> Graph:
         else:
             nodes.append(replace(node, op=node.op.renamed(lookups)))
     outputs = {target: lookups.get(name, name) for target, name in graph.outputs.items()}
-    return infer_missing(Graph(tuple(nodes), outputs), ctx)
+    folded = infer_missing(Graph(tuple(nodes), outputs), ctx)
+    return folded if folded.is_typed else graph  # an op may take nodes alone
 
 
 def _depending_on_label_alone(graph: Graph, label: str) -> set[str]:
