@@ -31,7 +31,8 @@ class FactorLine:
 class Summary:
     """The facts that `equic check` prints.
 
-    `reach` is the receptive field (Å), None where there is none; `parameters` counts trainable numbers by op.
+    `reach` is the receptive field, in units of `length`, None where there is none; `parameters` counts trainable
+    numbers by op.
     `neighbors`, `flops` and `memory` (bytes) are the estimate for a system of `elements` atoms (or a batch of
     as many states): what one evaluation with its derivatives takes.
     """
@@ -46,6 +47,7 @@ class Summary:
     largest: tuple[tuple[str, int], ...]
     ops: int
     reach: float | None
+    length: str
     graph_hash: str
     searched: tuple[str, ...]
     elements: int
@@ -94,6 +96,7 @@ def summarize(done: Compilation) -> Summary:
         largest=tuple((name, count) for name, count in counts.most_common(3) if count),
         ops=len(graph.nodes),
         reach=max(radii) or None,
+        length="" if str(context.scope.length) == "1" else str(context.scope.length),
         graph_hash=graph_hash(graph),
         searched=tuple(space.name for space in done.spaces),
         elements=ATOMS,

@@ -244,7 +244,7 @@ def _own_frames(path: Path, count: int = 6) -> list[Any] | None:
     from equic.runtime.errors import DataError
 
     plan = load(path, device="cpu").plan
-    if plan.kind != "atoms" or plan.data is None:
+    if not plan.is_points or plan.data is None:
         return None
     try:
         sets = load_sets(plan)

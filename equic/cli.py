@@ -209,11 +209,15 @@ def predict(
     import ase.io
 
     from equic.runtime.data.structures import structures_of
-    from equic.runtime.predict import annotate
+    from equic.runtime.predict import annotate, write_points
 
     from . import api
 
     model = api.load(file, device=device)
+    if model.plan.kind == "particles":
+        write_points(model, data, out, batch)
+        console.print(f"wrote {out}")
+        return
     frames = structures_of(data)
     results = model.predict(frames, batch=batch)
     written = [annotate(atoms, one, model.plan) for atoms, one in zip(frames, results, strict=True)]

@@ -13,7 +13,10 @@ from .starting_spec import KINDS, spec_for_arrays, spec_for_structures, template
 
 def init(
     source: Annotated[
-        str, typer.Argument(metavar="DATA_OR_KIND", help="a file of data, or a kind: atoms, phase_space")
+        str,
+        typer.Argument(
+            metavar="DATA_OR_KIND", help="a file of data, or a kind: atoms, particles, phase_space"
+        ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="the spec to write")] = Path("spec.yaml"),
     force: Annotated[bool, typer.Option("--force", help="overwrite a file that is there")] = False,

@@ -28,9 +28,10 @@ class Loaded:
 
     def predict(self, atoms: Sequence[Atoms] | Atoms, *, batch: int = 32) -> list[dict[str, Any]]:
         """The targets of each structure, as numpy arrays in the units of the plan."""
+        from equic.runtime.data import Frame
         from equic.runtime.predict import predict
 
-        frames = [atoms] if hasattr(atoms, "get_positions") else list(atoms)
+        frames = [atoms] if hasattr(atoms, "get_positions") or isinstance(atoms, Frame) else list(atoms)
         return predict(self.model, frames, batch=batch, device=self.device)
 
     def calculator(self, **options: Any) -> Calculator:

@@ -43,7 +43,8 @@ def print_summary(summary: Summary, console: Console, *, data: Sequence[Mapping[
     largest = ", ".join(f"{name} {count:,}" for name, count in summary.largest)
     table.add_row("parameters", f"{summary.parameters:,}" + (f"  ({largest})" if largest else ""))
     if summary.reach is not None:
-        table.add_row("reach", f"{summary.reach:g} Å")
+        everywhere = summary.reach == float("inf")
+        table.add_row("reach", "everything" if everywhere else f"{summary.reach:g} {summary.length}".rstrip())
     if summary.neighbors is not None:
         table.add_row("neighbours", f"{summary.neighbors:.0f} of an atom, at {DENSITY} atoms/Å³")
     what = f"{summary.elements} {'states' if summary.neighbors is None else 'atoms'} with derivatives"

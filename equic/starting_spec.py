@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from equic.runtime.data.survey import FoundLabel, StructureSurvey
     from equic.runtime.data.survey_arrays import ArraySurvey
 
-KINDS = ("atoms", "phase_space")
+KINDS = ("atoms", "particles", "phase_space")
 _PLAIN = re.compile(r"[A-Za-z_./][\w./-]*")
 _WORDS = frozenset({"null", "true", "false"})
 _COLUMN = 46  # where comments start, at the least
@@ -80,6 +80,26 @@ def template(kind: str) -> str:
             "#   test: 0.1\n"
             "#   isolated_atoms: least_squares             # or frames, or {H: -13.6, C: -1029.2, O: -2041.3} in eV\n"
             + _ATOMS_TRAIN
+        )
+    if kind == "particles":
+        return (
+            "# Points in space with declared fields. Next: fill in `data`.\n"
+            "equic: 1\n"
+            "name: particles\n"
+            "system:\n"
+            "  kind: particles\n"
+            "  inputs:\n"
+            + _line("    velocity: {per: node, rep: 1o}", "a vector; read from the array of this name")
+            + _line("    charge: {per: node, rep: 0e}", "an invariant")
+            + _line("  interactions: all", "or {within: 3.0}, or {nearest: 8}")
+            + _ATOMS_SYMMETRY
+            + "targets:\n"
+            + _line("  displacement: {per: node, rep: 1o}", "or an energy, with forces as its gradient")
+            + "model: {architecture: mace, channels: 16, lmax: 1, correlation: 2, layers: 2, radial: [32]}\n"
+            "# data:\n"
+            "#   train: {path: train.npz, labels: {displacement: {key: displacement}}}   # positions [S, N, 3]\n"
+            "#   validation: 0.1\n"
+            "train: {epochs: 50, batch: 50, learning_rate: 0.01, ema: 0.99, seed: 1}\n"
         )
     return (
         "# A mechanical system: the flow of a learned Hamiltonian. Next: `equic init DATA.npz`, or fill in `data`.\n"

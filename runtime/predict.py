@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from .build import Model
 from .data import Frame, frame_from_atoms
+from .data.points import read_points
 from .device import pick_device
 from .errors import DataError
 from .neighbors import model_inputs
@@ -108,6 +110,26 @@ def annotate(atoms: "Atoms", prediction: Mapping[str, NDArray[np.float64]], plan
             annotated.info[name] = float(value) if value.ndim == 0 else value
     annotated.calc = SinglePointCalculator(annotated, **results)
     return annotated
+
+
+def write_points(model: Any, data: Path, out: Path, batch: int) -> None:
+    """Predict every system of an npz file of particles, and write the targets as arrays, in the file's layout.
+
+    Values per system are [S, ...]; those per particle [S, N, ...], or one system after another, with `counts`.
+
+    Raises:
+        DataError: the file does not fit the model.
+    """
+    frames = read_points(model.plan, {"path": data, "labels": {}})
+    found = model.predict(frames, batch=batch)
+    counts = np.array([len(frame) for frame in frames])
+    alike = bool((counts == counts[0]).all())
+    arrays = {} if alike else {"counts": counts}
+    for name in found[0]:
+        values = [one[name] for one in found]
+        per_node = name not in model.plan.outputs or model.plan.outputs[name].index == "node"
+        arrays[name] = np.concatenate(values) if per_node and not alike else np.stack(values)
+    np.savez_compressed(out, **arrays)
 
 
 def _frames(structures: "Sequence[Atoms | Frame]", plan: Plan) -> Iterator[Frame]:

@@ -64,13 +64,7 @@ class Frame:
 
     def fingerprint(self) -> bytes:
         """Equal for frames with the same elements, positions, cell and inputs (to 1e-6) in the same order."""
-        bare = structure_print(self.numbers, self.pbc, self.positions, self.cell)
-        if not self.inputs:
-            return bare
-        digest = hashlib.sha256(bare)
-        for value in self.inputs.values():
-            digest.update(np.round(value * 1e6).astype(np.int64).tobytes())
-        return digest.digest()
+        return structure_print(self.numbers, self.pbc, self.positions, self.cell, self.inputs)
 
     def to_atoms(self) -> Atoms:
         """The structure as ASE Atoms, without labels."""
@@ -80,12 +74,16 @@ class Frame:
 
 
 def structure_print(
-    numbers: NDArray[np.int64], pbc: NDArray[np.bool_], positions: Array, cell: Array
+    numbers: NDArray[np.int64],
+    pbc: NDArray[np.bool_],
+    positions: Array,
+    cell: Array,
+    inputs: Mapping[str, Array],
 ) -> bytes:
-    """The sha256 of a structure, lengths rounded to 1e-6 Å; the cell is zero where nothing is periodic."""
+    """The sha256 of a structure, its numbers rounded to 1e-6; the cell is zero where nothing is periodic."""
     digest = hashlib.sha256(numbers.tobytes())
     digest.update(pbc.tobytes())
-    for lengths in (positions, cell):
+    for lengths in (positions, cell, *inputs.values()):
         digest.update(np.round(lengths * 1e6).astype(np.int64).tobytes())
     return digest.digest()
 

@@ -33,7 +33,7 @@ def read_points(
 
     Raises:
         DataError: no such file or array, wrong shapes, values that are not finite, unknown types, two particles
-            in one place; systems are counted from 0.
+            in one place; the message names file and system, as `frame` counted from 0.
     """
     path = existing_file(spec["path"])
     arrays = load_arrays(path)
@@ -54,7 +54,7 @@ def read_points(
     }
     frames = []
     for number, count in enumerate(counts):
-        source = f"{path.name}:system {number}"
+        source = f"{path.name}:frame {number}"
         found = {key: one[number] for key, one in rows.items()}
         frames.append(_frame(plan, spec, found, int(count), source))
         if progress is not None:

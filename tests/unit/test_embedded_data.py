@@ -21,12 +21,14 @@ from equic.runtime.testing.plans import hnn_plan, mace_plan, pairwise_plan
 
 DATA = Path(__file__).parents[2] / "examples" / "data"
 XYZ = ("ethanol.xyz", "ethanol_field.xyz", "isolated_atoms.xyz", "periodic.xyz")
+PARTICLES = ("charged_particles.npz", "charged_particles_test.npz")
 NPZ = ("pendulum.npz", "pendulum_test.npz", "two_body.npz", "two_body_test.npz")
 SCRIPTS = {
     "make_ethanol.py": XYZ[:3],
     "make_copper.py": XYZ[3:],
     "make_pendulum.py": NPZ[:2],
     "make_two_body.py": NPZ[2:],
+    "make_nbody.py": PARTICLES,
 }
 
 
@@ -46,7 +48,7 @@ def ethanol_script():
 
 def test_sizes_and_counts():
     sizes = {path.name: path.stat().st_size for path in DATA.iterdir() if path.suffix in (".xyz", ".npz")}
-    assert sorted(sizes) == sorted(XYZ + NPZ)
+    assert sorted(sizes) == sorted(XYZ + NPZ + PARTICLES)
     assert max(sizes.values()) < 1e6
     assert sum(sizes.values()) < 2e6
     assert [len(read(DATA / name, ":")) for name in XYZ] == [400, 300, 3, 122]
@@ -70,7 +72,8 @@ def test_scripts_make_the_same_again(script, tmp_path):
             with np.load(tmp_path / name) as new, np.load(DATA / name) as old:
                 assert new.files == old.files
                 for key in new.files:
-                    assert len(np.unique(new["trajectory"])) == frames
+                    count = len(new[key]) if "trajectory" not in new else len(np.unique(new["trajectory"]))
+                    assert count == frames
                     np.testing.assert_allclose(new[key], old[key][: len(new[key])], rtol=0, atol=2e-9)
             continue
         new = read(tmp_path / name, ":")
@@ -83,6 +86,30 @@ def test_scripts_make_the_same_again(script, tmp_path):
             for key, value in a.calc.results.items():
                 # what self-consistency leaves open, beside the last digit written
                 np.testing.assert_allclose(value, b.calc.results[key], rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize("name", PARTICLES)
+def test_charged_particles_move_by_the_derivatives_of_their_energy(name):
+    with np.load(DATA / name) as arrays:
+        data = {key: arrays[key].astype(np.float64) for key in arrays.files}
+    q, h = data["charge"], 1e-3
+    assert set(np.unique(q)) == {-1.0, 1.0}
+
+    def energy(x):
+        i, j = np.triu_indices(5, 1)
+        return (q[:, i] * q[:, j] / np.sqrt(((x[:, i] - x[:, j]) ** 2).sum(-1) + 0.09)).sum(-1)
+
+    np.testing.assert_allclose(energy(data["positions"]), data["energy"], atol=2e-6)
+    direction = np.random.default_rng(0).normal(size=data["positions"].shape)
+    slope = (energy(data["positions"] + h * direction) - energy(data["positions"] - h * direction)) / (2 * h)
+    np.testing.assert_allclose(-slope, (data["forces"] * direction).sum((1, 2)), atol=1e-3)
+    # the centre of mass stays, and accelerations act over half the time squared
+    assert (
+        np.abs(data["displacement"].mean(axis=1)).max() < 2e-6 + np.abs(data["velocity"].mean(axis=1)).max()
+    )
+    linear = np.sqrt(np.mean((data["displacement"] - data["velocity"]) ** 2))
+    curved = np.sqrt(np.mean((data["displacement"] - data["velocity"] - data["forces"] / 2) ** 2))
+    assert curved < linear < np.sqrt(np.mean(data["displacement"] ** 2))
 
 
 @pytest.mark.parametrize("name", ["ethanol.xyz", "ethanol_field.xyz"])

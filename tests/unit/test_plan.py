@@ -45,7 +45,7 @@ def damaged(change):
 
 
 DAMAGES = {
-    "the plan has version 99": lambda d: d.update(version=2),
+    "the plan has version 99": lambda d: d.update(version=99),
     "the plan has version None": lambda d: d.pop("version"),
     "unknown key `colour`": lambda d: d.update(colour="red"),
     "key `claims` is missing": lambda d: d.pop("claims"),

@@ -13,6 +13,7 @@ from equic.runtime.plan import Plan
 from .cache import cached_facts
 from .facts import FileFacts
 from .findings import Checked, Finding
+from .points import point_facts
 from .rules_labels import label_findings, unit_findings
 from .rules_physics import binding_findings, contradictions
 from .rules_sets import isolated_findings, shared_findings, species_findings, split_findings
@@ -63,12 +64,14 @@ def facts_of(plan: Plan, entry: Mapping[str, Any], *, progress: Progress | None 
         if target in plan.outputs
     }
     rest = {key: value for key, value in entry.items() if key not in ("path", "labels")}
-    system = {key: plan.system[key] for key in ("species", "dim") if key in plan.system}
+    system = {key: plan.system[key] for key in ("species", "dim", "inputs", "pairs") if key in plan.system}
     request = {"kind": plan.kind, "system": system, "labels": asked, "rest": rest}
 
     def compute() -> FileFacts:
         if plan.kind == "atoms":
             return structure_facts(plan, entry, progress=progress)
+        if plan.kind == "particles":
+            return point_facts(plan, entry)
         return state_facts(plan, entry)
 
     return cached_facts(Path(entry["path"]), request, compute)

@@ -67,10 +67,10 @@ def shared_findings(plan: Plan, sets: Sequence[Checked]) -> Iterator[Finding]:
         a, b = min((prints[first.name][key], prints[second.name][key]) for key in shared)
         unit = "frame" if plan.kind == "atoms" else "row"
         verb = "is" if len(shared) == 1 else "are"
-        noun = "structures" if plan.kind == "atoms" else "states"
+        noun = {"atoms": "structures", "particles": "systems"}.get(plan.kind, "states")
         yield Finding(
             "shared",
-            plan.kind == "atoms" and not {first.name, second.name}.isdisjoint({"train", "validation"}),
+            plan.is_points and not {first.name, second.name}.isdisjoint({"train", "validation"}),
             (*second.at, "path"),
             f"{len(shared)} of the {len(prints[second.name])} {noun} of `{second.name}` {verb} also in "
             f"`{first.name}`: {second.file}:{unit} {b} is {first.file}:{unit} {a}",
@@ -84,7 +84,7 @@ def _repeated(plan: Plan, train: Checked, different: int) -> Iterator[Finding]:
     assert plan.data is not None
     drawn = [name for name, entry in plan.data["sets"].items() if "path" not in entry]
     repeated = train.facts.frames - different
-    if drawn and repeated > 0 and plan.kind == "atoms":
+    if drawn and repeated > 0 and plan.is_points:
         yield Finding(
             "shared",
             False,

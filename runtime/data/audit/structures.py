@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from equic.runtime.data.frame import means_isolated_atom, structure_print
+from equic.runtime.data.known import read_known
 from equic.runtime.data.labels import LabelError, properties, scaled_label
 from equic.runtime.data.paths import existing_file
 from equic.runtime.data.plausible import all_electron_total, nearest_over_radii
@@ -86,7 +87,8 @@ def _frame(
     facts.atoms = (len(atoms) if low == 0 else min(low, len(atoms)), max(high, len(atoms)))
     pbc = np.array(atoms.pbc, dtype=bool)
     cell = np.array(atoms.cell, dtype=np.float64) if pbc.any() else np.zeros((3, 3))
-    print_ = structure_print(atoms.numbers.astype(np.int64), pbc, np.asarray(atoms.positions), cell)
+    inputs = read_known(properties(atoms), plan, len(atoms), f"frame {number}")
+    print_ = structure_print(atoms.numbers.astype(np.int64), pbc, np.asarray(atoms.positions), cell, inputs)
     seen.prints.append(print_.hex()[:16])
     facts.numbers.append(number)
     if len(seen.sample) < _SAMPLE:
