@@ -16,12 +16,12 @@ from .blocks import (
 from .builder import Builder
 from .diagnostics import Report
 from .elaborate_egnn import egnn
-from .elaborate_heads import Carried, add_heads
+from .elaborate_heads import START, Carried, add_heads
 from .elaborate_inputs import start_features
 from .elaborate_mp import Layers, activate, message_passing
 from .elaborate_painn import painn
 from .levels import ModelSource
-from .schema import AtomsSystem, ParticlesSystem, Spec, System
+from .schema import AtomsSystem, ParticlesSystem, Points, Spec, System
 from .schema_points import PairsWithin
 
 
@@ -43,7 +43,8 @@ def elaborate_atoms(model: AtomsModel, where: ModelSource, spec: Spec, report: R
         rep and set(rep.replace(" ", "").split("+")) - {"0e", "1x0e"} for rep in computed
     )
 
-    ends: list[Carried] = []
+    # what is known of a node itself need not come back to it from its neighbours
+    ends = [Carried(START, layers.carried, layers.irreps)] if has_inputs(spec.system) else []
     layer = 0
     for k, block in enumerate(model.blocks):
         is_layer = isinstance(block, LAYER_BLOCKS)
@@ -68,6 +69,11 @@ def elaborate_atoms(model: AtomsModel, where: ModelSource, spec: Spec, report: R
             ends.append(Carried(prefix, layers.carried, layers.irreps))
     add_heads(graph, ends, model.heads, spec, where, report)
     return graph
+
+
+def has_inputs(system: System) -> bool:
+    """Is anything known of the nodes beside where they are?"""
+    return isinstance(system, Points) and bool(system.inputs)
 
 
 def reach(system: System) -> float:

@@ -21,6 +21,7 @@ from .schema import AtomsSystem, Relaxed, Spec, Target
 from .wording import clip
 
 INVARIANT = Irrep(0, 1)
+START = "start"  # the prefix of what is read from the first features
 _GROWS = re.compile(r"\.\.\s*\$\{(\w+)\}\s*\)")  # the parameter of a preset that a range of degrees ends at
 
 
@@ -79,8 +80,10 @@ def add_heads(
         irreps = _irreps_of(name, target, energy, where, report)
         if irreps is None or not _is_free(name, graph, where, report):
             continue
+        # an atom alone has the energy of a free one: what it starts with adds nothing
+        read_from = [one for one in layers if name != energy or one.prefix != START]
         readable = [
-            layer for layer in layers if all(_reaches(layer.irreps, one, spec) for one in irreps.kinds)
+            one for one in read_from if all(_reaches(one.irreps, kind, spec) for kind in irreps.kinds)
         ]
         if not readable:
             _not_carried(name, irreps, layers, spec, where, report)

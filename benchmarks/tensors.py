@@ -1,0 +1,161 @@
+"""Dipoles and polarizabilities of liquid water, learned as vectors and as symmetric matrices.
+
+The data are the example of DeePMD-kit, 64 molecules a frame: 80 frames to train on and 80 others to test, as global
+tensors. Beside the errors stand those of a model that knows only the mean of the training labels (its equivariant
+part: no dipole, and an isotropic polarizability), and how far outputs are from turning with the frame. No published
+errors of this small set are at hand. The data is not part of this repository: give its folder by --data or EQUIC_DATA.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from common import ROOT, Measurement, Row, parser, run
+
+SPEC = """\
+equic: 1
+name: water-{target}
+system: {{kind: atoms, species: [H, O], cutoff: 4.0 Å}}
+symmetry: {{O(3): hard}}
+targets:
+  {target}: {{per: system, rep: {rep}, unit: {unit}}}
+model: {{architecture: mace, channels: 8, lmax: 2, hidden_lmax: 2, correlation: 2, layers: 1, radial: [16, 16]}}
+data:
+  train: {{path: {train}, labels: {{{target}: {{key: {target}}}}}}}
+  validation: 8
+  test: {{path: {test}}}
+train: {{epochs: 200, batch: 2, learning_rate: 0.01, ema: 0.99, seed: 1, precision: float32}}
+"""
+TASKS = {"dipole": ("dipole", "1o", "e Å"), "polarizability": ("polar", "0e+2e", "Å^3")}
+MINUTES, QUICK_MINUTES = 10.0, 0.6
+FLOOR = 0.5  # of the error of the mean
+THREADS = 1
+
+
+def folders(data: Path, target: str) -> tuple[Path, Path]:
+    """The training and the test frames of one task."""
+    task = data / TASKS[target][0]
+    return (
+        task / "training_data_reformat" / "global_system",
+        task / "validation_data_reformat" / "global_system",
+    )
+
+
+def labels(folder: Path, target: str) -> np.ndarray:
+    """The labels of a folder: [frames, 3] or [frames, 9]."""
+    return np.concatenate([np.load(path / f"{target}.npy") for path in sorted(folder.glob("set.*"))])
+
+
+def error_of_the_mean(data: Path, target: str) -> float:
+    """The RMSE on the test frames of the mean training label, as far as it is the same in every direction."""
+    train, test = (labels(folder, target) for folder in folders(data, target))
+    guess = np.zeros(3)
+    if train.shape[1] == 9:
+        guess = (train.reshape(-1, 3, 3).trace(axis1=1, axis2=2).mean() / 3 * np.eye(3)).ravel()
+    return float(np.sqrt(np.mean((test - guess) ** 2)))
+
+
+def measure(options: argparse.Namespace, data: Path, target: str) -> Sequence[Row]:
+    """Train one model, or take the run that is there, and compare."""
+    import torch
+    from equic.compiler.language.diagnostics import Report
+    from equic.compiler.language.source import source_from_text
+    from equic.compiler.pipeline import compile_spec
+    from equic.runtime.artifact import load_artifact
+    from equic.runtime.certify import certify
+    from equic.runtime.data import load_sets
+    from equic.runtime.plan import Plan
+    from equic.runtime.training import train
+
+    torch.set_num_threads(THREADS)
+    directory = (options.runs or ROOT / "runs" / "tensors") / f"{target}{'-quick' if options.quick else ''}"
+    if options.fresh:
+        shutil.rmtree(directory, ignore_errors=True)
+    _, rep, unit = TASKS[target]
+    here, there = folders(data, target)
+    text = SPEC.format(target=target, rep=rep, unit=unit, train=here, test=there)
+    report = Report()
+    done = compile_spec(source_from_text(text, report=report), report)
+    report.raise_if_errors()
+    plan = Plan.from_json(done.plan or {})
+    if not (directory / "metrics.json").exists():
+        minutes = options.minutes or (QUICK_MINUTES if options.quick else MINUTES)
+        resume = (directory / "last.ckpt").exists()
+        result = train(
+            plan, directory=directory, device="cpu", minutes=None if resume else minutes, resume=resume
+        )
+        if result.interrupted:
+            raise SystemExit(f"stopped; the same command goes on with the run in {directory}")
+    metrics = json.loads((directory / "metrics.json").read_text())
+    model = load_artifact(directory / "model.equic", device="cpu").model
+    frames = list(load_sets(plan)["test"])[:2]
+    turned = certify(model, frames=frames, dtypes=("float64",)).item(
+        f"SO(3) equivariance, {target}", "float64"
+    )
+    error, trivial = metrics["metrics"]["test"][target]["rmse"], error_of_the_mean(data, target)
+    unit = plan.outputs[target].unit
+    row = partial(Row, better="lower", threads=THREADS, dtype="float32")
+    return [
+        row(
+            f"{target} RMSE, test",
+            error,
+            unit,
+            reference=trivial,
+            source="the mean of the training labels",
+            ratio=error / trivial,
+            floor=FLOOR * trivial,
+        ),
+        row(f"{target} MAE, test", metrics["metrics"]["test"][target]["mae"], unit),
+        row(f"{target} RMSE, training", metrics["metrics"]["train"][target]["rmse"], unit),
+        row(f"{target} equivariance error in float64", turned.value or 0.0, "relative", floor=1e-10),
+        row(f"{target} wall-clock time of the run", metrics["seconds"], "s"),
+    ]
+
+
+def keys(target: str) -> tuple[tuple[str, int | None, str | None], ...]:
+    """The keys of the rows of one task."""
+    names = (
+        "RMSE, test",
+        "MAE, test",
+        "RMSE, training",
+        "equivariance error in float64",
+        "wall-clock time of the run",
+    )
+    return tuple((f"{target} {name}", THREADS, "float32") for name in names)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line."""
+    options = parser(__doc__.splitlines()[0])
+    options.add_argument(
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help="the folder with dipole and polar ($EQUIC_DATA/deepmd/water_tensor)",
+    )
+    options.add_argument("--runs", type=Path, metavar="DIR", help="where the runs lie, and go on")
+    options.add_argument(
+        "--minutes", type=float, help=f"for each task ({MINUTES:g}; quick: {QUICK_MINUTES:g})"
+    )
+    given = options.parse_args(arguments)
+    data = given.data or Path(os.environ.get("EQUIC_DATA", "data")) / "deepmd" / "water_tensor"
+    if not folders(data, "dipole")[0].is_dir():
+        raise SystemExit(
+            f"there is no {folders(data, 'dipole')[0]}; give the folder by --data, or set EQUIC_DATA"
+        )
+    works: list[Measurement] = []
+    for target in TASKS:
+        work: Callable[[], Sequence[Row]] = partial(measure, given, data.resolve(), target)
+        works.append(Measurement(keys(target), work))
+    run("tensors", works, given)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
