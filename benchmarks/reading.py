@@ -64,6 +64,7 @@ def plan_of(path: Path, prepared: Path | None = None) -> Any:
 def work(what: str, path: Path, prepared: Path) -> Callable[[], int]:
     """One way to read the file; it gives the number of frames. Imports are done before the clock runs."""
     import ase.io
+    import vesin  # noqa: F401  # it takes a second, which is not for reading
     from equic.runtime.data import load_sets
     from equic.runtime.data.prepared import prepare
     from equic.runtime.data.sets import file_specs
@@ -197,12 +198,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command line."""
     options: argparse.ArgumentParser = parser(__doc__.splitlines()[0])
     options.add_argument("--folder", type=Path, metavar="DIR", help="where the data is made (about 1.5 GB)")
+    options.add_argument("--frames", type=int, help=f"how many ({FRAMES:,}; quick: {QUICK_FRAMES:,})")
     options.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
     given = options.parse_args(arguments)
     if given.child:
         child(given.child[0], Path(given.child[1]), Path(given.child[2]))
         return 0
-    count = QUICK_FRAMES if given.quick else FRAMES
+    count = given.frames or (QUICK_FRAMES if given.quick else FRAMES)
     with tempfile.TemporaryDirectory(dir=given.folder) as made:
         folder = Path(made)
         keys = tuple(

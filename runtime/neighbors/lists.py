@@ -129,6 +129,9 @@ def _full_box(points: Array, cell: Array, periodic: NDArray[np.bool_], cutoff: f
 
     Files give zeros there, or anything; the search wants three independent vectors.
     """
+    extent = (np.ptp(points, axis=0).max() if len(points) else 0.0) + cutoff + 1.0
+    if not periodic.any():
+        return np.asarray(extent * np.eye(3))
     rows = cell[periodic]
     lengths = np.linalg.norm(rows, axis=1)
     # the least singular value of unit vectors is 1 where they are orthogonal, 0 where they are dependent
@@ -139,8 +142,7 @@ def _full_box(points: Array, cell: Array, periodic: NDArray[np.bool_], cutoff: f
             help="give a cell with a volume, or set pbc to false where nothing repeats",
         )
     box = cell.copy()
-    extent = (np.ptp(points, axis=0).max() if len(points) else 0.0) + cutoff + 1.0
-    complement = np.linalg.svd(rows, full_matrices=True)[2][len(rows) :] if len(rows) else np.eye(3)
+    complement = np.linalg.svd(rows, full_matrices=True)[2][len(rows) :]
     box[~periodic] = extent * complement
     return box
 

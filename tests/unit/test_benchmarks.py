@@ -151,3 +151,85 @@ def test_paired_ratios_cancel_what_slows_both(load):
     )
     assert calls == ["a", "b"] * 4
     assert {name: len(samples) for name, samples in seconds.items()} == {"a": 3, "b": 3}
+
+
+def test_forces_of_the_baseline_are_the_gradient_of_its_energy(load):
+    import numpy as np
+    from ase.build import bulk
+    from equic.runtime.data import frame_from_atoms
+    from equic.runtime.testing.plans import mace_plan
+
+    mlearn = load("mlearn")
+    plan = mace_plan(species=("Si",), cutoff=4.0)
+    atoms = bulk("Si", cubic=True)
+    atoms.rattle(0.1, seed=0)
+    weights = np.random.default_rng(0).normal(size=mlearn.GAUSSIANS + 1)
+
+    def energy(positions):
+        moved = atoms.copy()
+        moved.positions = positions
+        return mlearn.features(frame_from_atoms(moved, plan, source="a"), 4.0)[0] @ weights
+
+    forces = mlearn.features(frame_from_atoms(atoms, plan, source="a"), 4.0)[1] @ weights
+    h = 1e-5
+    for atom, axis in ((0, 0), (3, 1), (7, 2)):
+        step = np.zeros((len(atoms), 3))
+        step[atom, axis] = h
+        slope = (energy(atoms.positions + step) - energy(atoms.positions - step)) / (2 * h)
+        assert forces[atom, axis] == pytest.approx(-slope, rel=1e-5, abs=1e-7)
+
+
+def test_a_pair_potential_is_found_where_there_is_one(load):
+    """The fit on frames whose labels come from a pair potential of its own form."""
+    import numpy as np
+    from ase.build import bulk
+    from equic.runtime.data import frame_from_atoms
+    from equic.runtime.testing.plans import mace_plan
+
+    mlearn = load("mlearn")
+    plan = mace_plan(species=("Si",), cutoff=4.0)
+    truth = np.random.default_rng(1).normal(size=mlearn.GAUSSIANS + 1)
+    frames = []
+    for seed in range(8):
+        atoms = bulk("Si", cubic=True)
+        atoms.rattle(0.2, seed=seed)
+        energy, forces = mlearn.features(frame_from_atoms(atoms, plan, source="a"), 4.0)
+        labels = {"energy": np.array(energy @ truth), "forces": forces @ truth}
+        frames.append(frame_from_atoms(atoms, plan, source="a", labels=labels))
+    errors = mlearn.pair_potential(frames[:6], frames[6:], 4.0)
+    size = float(np.sqrt(np.mean(np.square(np.concatenate([f.labels["forces"] for f in frames])))))
+    assert errors["forces"] < 0.02 * size
+
+
+@pytest.mark.usefixtures("threads")
+def test_an_epoch_from_disk_takes_as_long_as_one_from_memory(load, tmp_path, monkeypatch):
+    reading = load("reading")
+    monkeypatch.setattr(reading, "TRAINED", 64)
+    (row,) = reading.epoch_row(tmp_path, 3)
+    assert row.ratio > 0.7  # loose: other tests share the cores; the full benchmark holds it to 0.91
+
+
+def test_the_rows_of_acac_are_those_it_announces(load, tmp_path, monkeypatch):
+    from types import SimpleNamespace
+
+    import equic.runtime.artifact
+    import torch
+
+    acac = load("acac")
+    model = SimpleNamespace(parameters=lambda: [torch.zeros(10)])
+    monkeypatch.setattr(equic.runtime.artifact, "load_artifact", lambda path: SimpleNamespace(model=model))
+    for name in acac.TESTS:
+        (tmp_path / f"{name}.xyz").touch()
+    errors = {"energy": {"rmse": 0.002}, "forces": {"rmse": 0.0102}}
+    results = {
+        "metrics": {"test": errors, "test_MD_600K": errors},
+        "seconds": 60.0,
+        "cpu_seconds": 30.0,
+        "epochs": 5.0,
+    }
+    rows = acac.rows(results, tmp_path, 1, "float32", quick=False)
+    assert {row.key for row in rows} == set(acac.keys(tmp_path, 1))
+    found = {row.name: row for row in rows}
+    assert found["forces RMSE, 300 K"].holds
+    assert found["forces RMSE, 300 K, against MACE"].ratio == pytest.approx(0.5)
+    assert found["forces RMSE, 300 K"].value == pytest.approx(10.2)
