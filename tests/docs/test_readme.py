@@ -108,6 +108,26 @@ def test_the_figures_are_those_of_the_benchmark():
         assert f"{words} {min(ratios):.1f} to {max(ratios):.1f} times" in text
 
 
+def test_the_figures_on_acetylacetone_are_those_of_the_benchmark():
+    rows = json.loads((ROOT / "benchmarks/results/acac.json").read_text(encoding="utf-8"))["rows"]
+    found = {row["name"]: row for row in rows}
+    text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    forces = found["forces RMSE, 300 K"]["value"]
+    weights = found["parameters, against MACE"]["value"]
+    processor = found["processor time of the run"]["value"]
+    clock = found["wall-clock time of the run"]["value"]
+    published = [
+        found[f"forces RMSE, 300 K, against {peer}"]["reference"] for peer in ("MACE", "NequIP", "BOTNet")
+    ]
+    for words in (
+        f"{processor:.0f} minutes of one CPU core ({clock:.0f} by the clock",
+        f"a `mace` of {weights:,} weights",
+        f"to {forces:.1f} meV/Å",
+        f"reach {min(published)} to {max(published)}",
+    ):
+        assert words in text, words
+
+
 def test_links_lead_somewhere():
     for target in re.findall(r"\]\(([^)#]+)\)", (ROOT / "README.md").read_text(encoding="utf-8")):
         assert target.startswith("http") or (ROOT / target).exists(), target
