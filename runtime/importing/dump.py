@@ -54,7 +54,8 @@ def run_dump(
     """
     with tempfile.TemporaryDirectory() as folder:
         target = Path(out) if out is not None else Path(folder) / "dump.npz"
-        with as_file(files("equic.runtime.importing") / "peers" / f"{peer}_dump.py") as script:
+        with as_file(files("equic.runtime.importing") / "peers") as scripts:
+            script = scripts / f"{peer}_dump.py"
             command = [python, "-W", "ignore", str(script), str(model), str(target), "--seed", str(seed)]
             command += ["--frames", str(frames)] if frames is not None else []
             try:

@@ -9,7 +9,6 @@ program that wrote it, and nowhere else.
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,11 +16,11 @@ from typing import Any
 
 import mace  # noqa: F401  # isort: skip  # before e3nn: it lets e3nn 0.4.4 read its constants
 
-import ase.io
 import numpy as np
 import torch
 from ase import Atoms
 from ase.data import chemical_symbols
+from dumping import random_structures, read_structures, write_arrays
 from mace import data
 from mace.tools import AtomicNumberTable, torch_geometric
 
@@ -156,42 +155,6 @@ def array(value: torch.Tensor) -> np.ndarray:
     return value.detach().cpu().numpy()
 
 
-def random_structures(numbers: Sequence[int], cutoff: float, seed: int) -> list[Atoms]:
-    """Two clusters, a crystal wider than the cutoff and one narrower; all at distances of bonds or more.
-
-    The spacing is a third of the cutoff, at least 1.2 Å: points of a cubic lattice, shaken by a tenth of it.
-    """
-    rng = np.random.default_rng(seed)
-    spacing = max(cutoff / 3, 1.2)
-
-    def shaken(count: int, edge: int) -> np.ndarray:
-        sites = np.stack(np.meshgrid(*[np.arange(edge)] * 3, indexing="ij"), -1).reshape(-1, 3)
-        chosen = sites[rng.permutation(len(sites))[:count]]
-        return (chosen + rng.uniform(-0.1, 0.1, (count, 3))) * spacing
-
-    def species(count: int) -> np.ndarray:
-        return rng.permutation([numbers[i % len(numbers)] for i in range(count)])
-
-    found = [Atoms(species(count), positions=shaken(count, 3)) for count in (6, max(9, len(numbers)))]
-    for count, edge in ((12, 4), (4, 2)):
-        skew = np.eye(3) + np.tril(rng.uniform(-0.1, 0.1, (3, 3)), -1)
-        found.append(
-            Atoms(species(count), positions=shaken(count, edge) @ skew, cell=edge * spacing * skew, pbc=True)
-        )
-    return found
-
-
-def dump(model: torch.nn.Module, structures: Sequence[Atoms]) -> Arrays:
-    """What `export` gives, with `structures/I/{numbers,positions,cell,pbc}` and `answers/TARGET`."""
-    arrays = export(model)
-    for i, atoms in enumerate(structures):
-        arrays[f"structures/{i}/numbers"] = atoms.numbers
-        arrays[f"structures/{i}/positions"] = atoms.positions
-        arrays[f"structures/{i}/cell"] = atoms.cell.array
-        arrays[f"structures/{i}/pbc"] = atoms.pbc
-    return arrays | {f"answers/{name}": value for name, value in answers(model, structures).items()}
-
-
 def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -205,14 +168,9 @@ def main() -> int:
     dtype = str(next(stored.parameters()).dtype).removeprefix("torch.")
     model = stored.double().eval()
     numbers = [int(z) for z in model.atomic_numbers]
-    if options.frames:
-        structures = ase.io.read(options.frames, index=":20")
-    else:
-        structures = random_structures(numbers, float(model.r_max), options.seed)
-    arrays = dump(model, structures) | {"dtype": np.array(dtype)}
-    partial = options.out.with_suffix(f".{os.getpid()}.npz")
-    np.savez_compressed(partial, **arrays)
-    os.replace(partial, options.out)
+    cutoff = float(model.r_max)
+    structures = read_structures(options.frames) or random_structures(numbers, cutoff, options.seed)
+    write_arrays(options.out, export(model), structures, answers(model, structures), dtype)
     return 0
 
 
