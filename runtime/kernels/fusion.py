@@ -21,7 +21,7 @@ from equic.runtime.plan import Plan, Step
 
 from .density import DensityKernel
 from .edges import EdgeOrder
-from .message import Message, message_terms
+from .message import NORMS, Message, message_terms
 from .power import PowerKernel, count_terms
 
 # Code longer than this takes the compiler many seconds; the reference layers serve such steps.
@@ -63,10 +63,11 @@ def fuse(plan: Plan, layers: Mapping[str, Layer]) -> Fused | None:
         elif step.layer == "reduce" and step.params["from"] == "edge" and step.params["to"] == "node":
             product = by_name[step.inputs[0]]
             alone = readers[product.name] == 1 and product.name not in outputs
-            if product.layer == "product" and alone and _is_message(product, by_name):
+            scaled = step.params["norm"] in NORMS
+            if product.layer == "product" and alone and scaled and _is_message(product, by_name):
                 x, y, w = product.inputs
                 inputs = (*by_name[x].inputs, y, w, ORDER)
-                made[step.name] = Message(product.params, step.params["norm"] == "average")
+                made[step.name] = Message(product.params, step.params["norm"])
                 replaced[step.name] = replace(step, inputs=inputs)
     if not made:
         return None

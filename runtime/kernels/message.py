@@ -34,13 +34,17 @@ def _text(product: Mapping[str, Any]) -> str:
     return json.dumps({name: product[name] for name in ("left", "right", "out", "paths")})
 
 
+# How a sum over edges is scaled: by this power of the mean number of neighbours.
+NORMS = {"sum": 0.0, "average": -1.0, "root_average": -0.5}
+
+
 class Message(Layer):
     """Sum over the edges at each node of the product of the other end's features with a weighted filter.
 
         out_(n,k,c,u) = 1/N sum_(e -> n) sum_(a,b) C^k_abc x_(src e,a,u) Y_(e,b) w_(e,k,u)
 
     What a `gather` of role source, a "uvu" `product` and a `reduce` from edges to nodes compute one after the
-    other; N = 1 or the mean number of neighbours. Nothing of the size edge x out.dim exists.
+    other; N = 1, the mean number of neighbours, or its root. Nothing of the size edge x out.dim exists.
 
     Shapes:    x [node, left.dim], Y [edge, right.dim], w [edge, weights], order [2, node + 1 + edge] (see
                `edge_order`), edges [2, edge] -> [node, out.dim]
@@ -50,11 +54,11 @@ class Message(Layer):
 
     fields: ClassVar = ("edges",)
 
-    def __init__(self, product: Mapping[str, Any], average: bool) -> None:
+    def __init__(self, product: Mapping[str, Any], norm: str) -> None:
         super().__init__()
         self.spec = _text(product)
-        self.average = average
-        if average:
+        self.power = NORMS[norm]
+        if self.power:
             self.statistics = ("average_neighbors",)  # type: ignore[misc]  # of this one, not of all
 
     def forward(
@@ -72,7 +76,7 @@ class Message(Layer):
         """1/N as a float64 number."""
         if average_neighbors is None:
             return torch.ones((), dtype=torch.float64)
-        return average_neighbors.to(torch.float64).reciprocal()
+        return average_neighbors.to(torch.float64) ** self.power
 
 
 class _Message(torch.autograd.Function):

@@ -36,7 +36,7 @@ def draw(generator, *shape, dtype):
     return torch.randn(*shape, dtype=dtype, generator=generator)
 
 
-def message_case(params, nodes, edges, dtype, seed=0):
+def message_case(params, nodes, edges, dtype, seed=0, norm="average"):
     """A product's layers and kernel as two functions of (x, Y, w), and arguments for them."""
     generator = torch.Generator().manual_seed(seed)
     left, right = (Irreps.parse(params[name]) for name in ("left", "right"))
@@ -46,14 +46,17 @@ def message_case(params, nodes, edges, dtype, seed=0):
     average = torch.tensor(2.5, dtype=torch.float64)
     gather = LAYERS["gather"]({"role": "source"})
     product = LAYERS["product"](params).to(dtype)
-    reduce = LAYERS["reduce"]({"from": "edge", "to": "node", "norm": "average"})
-    kernel = Message(params, average=True)
+    reduce = LAYERS["reduce"]({"from": "edge", "to": "node", "norm": norm})
+    given = {"average_neighbors": average}
+    for_sum = [given[name] for name in reduce.statistics]
+    kernel = Message(params, norm)
+    statistics = () if norm == "sum" else (average,)
 
     def layers(x, y, w):
-        return reduce(product(gather(x, index), y, w), index, species, average)
+        return reduce(product(gather(x, index), y, w), index, species, *for_sum)
 
     def fused(x, y, w):
-        return kernel(x, y, w, edge_order(index, nodes), index, average)
+        return kernel(x, y, w, edge_order(index, nodes), index, *statistics)
 
     shapes = ((nodes, left.dim), (edges, right.dim), (edges, weights))
     arguments = [draw(generator, *shape, dtype=dtype).requires_grad_() for shape in shapes]
@@ -85,6 +88,12 @@ def assert_same(ours, reference, dtype):
 def test_a_message_is_gather_product_reduce(params, nodes, edges, dtype):
     layers, fused, arguments = message_case(params, nodes, edges, dtype)
     assert_same(derivatives(fused, arguments), derivatives(layers, arguments), dtype)
+
+
+@pytest.mark.parametrize("norm", ["sum", "average", "root_average"])
+def test_a_message_divides_as_the_sum_does(norm):
+    layers, fused, arguments = message_case(UNEQUAL, 5, 30, torch.float64, norm=norm)
+    assert_same(derivatives(fused, arguments), derivatives(layers, arguments), torch.float64)
 
 
 def test_second_derivatives_in_one_kernel_are_those_of_the_composition():
