@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from common import ROOT, Measurement, Row, parser, run
@@ -33,8 +34,8 @@ data:
 train: {{epochs: 200, batch: 2, learning_rate: 0.01, ema: 0.99, seed: 1, precision: float32}}
 """
 TASKS = {"dipole": ("dipole", "1o", "e Å"), "polarizability": ("polar", "0e+2e", "Å^3")}
-MINUTES, QUICK_MINUTES = 10.0, 0.6
-FLOOR = 0.5  # of the error of the mean
+MINUTES, QUICK_MINUTES = 10.0, 0.7
+FLOOR = 1.5  # times better than the mean
 THREADS = 1
 
 
@@ -61,6 +62,20 @@ def error_of_the_mean(data: Path, target: str) -> float:
     return float(np.sqrt(np.mean((test - guess) ** 2)))
 
 
+def frames_of(plan: Any, folder: Path, target: str) -> list[Any]:
+    """The frames of a folder with their labels; of matrices, which finite fields make, the symmetric part."""
+    from equic.runtime.data import frame_from_atoms
+    from equic.runtime.data.structures import structures_of
+
+    frames = []
+    for number, (atoms, label) in enumerate(zip(structures_of(folder), labels(folder, target), strict=True)):
+        matrix = label.reshape(3, 3) if label.size == 9 else None
+        value = label if matrix is None else (matrix + matrix.T) / 2
+        source = f"{target}:frame {number}"
+        frames.append(frame_from_atoms(atoms, plan, source=source, labels={target: value.astype(np.float64)}))
+    return frames
+
+
 def measure(options: argparse.Namespace, data: Path, target: str) -> Sequence[Row]:
     """Train one model, or take the run that is there, and compare."""
     import torch
@@ -69,7 +84,6 @@ def measure(options: argparse.Namespace, data: Path, target: str) -> Sequence[Ro
     from equic.compiler.pipeline import compile_spec
     from equic.runtime.artifact import load_artifact
     from equic.runtime.certify import certify
-    from equic.runtime.data import load_sets
     from equic.runtime.plan import Plan
     from equic.runtime.training import train
 
@@ -84,17 +98,18 @@ def measure(options: argparse.Namespace, data: Path, target: str) -> Sequence[Ro
     done = compile_spec(source_from_text(text, report=report), report)
     report.raise_if_errors()
     plan = Plan.from_json(done.plan or {})
+    known = frames_of(plan, here, target)
+    sets = {"train": known[:-8], "validation": known[-8:], "test": frames_of(plan, there, target)}
     if not (directory / "metrics.json").exists():
         minutes = options.minutes or (QUICK_MINUTES if options.quick else MINUTES)
         resume = (directory / "last.ckpt").exists()
-        result = train(
-            plan, directory=directory, device="cpu", minutes=None if resume else minutes, resume=resume
-        )
+        budget = None if resume else minutes
+        result = train(plan, directory=directory, device="cpu", minutes=budget, resume=resume, sets=sets)
         if result.interrupted:
             raise SystemExit(f"stopped; the same command goes on with the run in {directory}")
     metrics = json.loads((directory / "metrics.json").read_text())
     model = load_artifact(directory / "model.equic", device="cpu").model
-    frames = list(load_sets(plan)["test"])[:2]
+    frames = sets["test"][:2]
     turned = certify(model, frames=frames, dtypes=("float64",)).item(
         f"SO(3) equivariance, {target}", "float64"
     )
@@ -108,8 +123,8 @@ def measure(options: argparse.Namespace, data: Path, target: str) -> Sequence[Ro
             unit,
             reference=trivial,
             source="the mean of the training labels",
-            ratio=error / trivial,
-            floor=FLOOR * trivial,
+            ratio=trivial / error,
+            floor=FLOOR,
         ),
         row(f"{target} MAE, test", metrics["metrics"]["test"][target]["mae"], unit),
         row(f"{target} RMSE, training", metrics["metrics"]["train"][target]["rmse"], unit),
