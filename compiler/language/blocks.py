@@ -172,6 +172,50 @@ class EgnnBlock(Block):
     reduce: Reduction = Field(default="average", description="how messages are added up")
 
 
+class AllegroBlock(Block):
+    """One layer of Allegro: scalars and tensors of every ordered pair of neighbours; nothing passes between atoms."""
+
+    kind: Literal["allegro"] = Field(description="scalars and tensors of pairs")
+    channels: Size = Field(description="copies of every irrep of the tensors")
+    tensors: IrrepsField = Field(description="what products of tensors are kept, as far as they reach it")
+    latent: Widths = Field(
+        default=(64, 64), min_length=1, description="widths of the networks of the scalars, theirs the last"
+    )
+    readout: Widths = Field(
+        default=(32,), description="hidden widths of the network that atoms read pairs by"
+    )
+    activation: Activation = Field(default="silu", description="of these networks")
+    mixing: Annotated[float, Field(gt=0)] = Field(
+        default=0.5, description="how much of the new scalars is added"
+    )
+
+
+class SteerableBlock(Block):
+    """One layer of SEGNN: messages and updates by gated products with the harmonics of edges and nodes."""
+
+    kind: Literal["steerable"] = Field(description="gated products with harmonics of edges and nodes")
+    irreps: IrrepsField = Field(description="of the features, as far as products reach them")
+    activation: Activation = Field(default="silu", description="of invariants; gates are sigmoids")
+    reduce: Reduction = Field(default="sum", description="how messages are added up")
+
+
+class DescriptorBlock(Block):
+    """The descriptor of DeepPot-SE and its fitting network; the features must have one radial function."""
+
+    kind: Literal["descriptor"] = Field(description="inner products of embedded neighbours")
+    embedding: Widths = Field(
+        default=(25, 50, 100), min_length=1, description="widths of the network of each pair of species"
+    )
+    axis: Size = Field(default=16, description="columns of the matrix of inner products")
+    size: Annotated[float, Field(gt=0)] = Field(
+        default=0.2, description="what 1 / r is divided by, its usual spread; nothing is subtracted"
+    )
+    fitting: Widths = Field(default=(120, 120, 120), description="widths of the network of each species")
+    out: Size = Field(default=1, description="how many numbers of every atom it gives")
+    activation: Activation = Field(default="tanh", description="of both networks")
+    reduce: Reduction = Field(default="average", description="how neighbours are added up")
+
+
 class ActBlock(Block):
     """A nonlinearity on the carried features."""
 
@@ -227,8 +271,10 @@ class PairsBlock(Block):
     activation: Activation = Field(default="tanh", description="its nonlinearity")
 
 
-AtomsBlock = Annotated[MpBlock | PainnBlock | EgnnBlock | ActBlock | LinearBlock, Field(discriminator="kind")]
-LAYER_BLOCKS = (MpBlock, PainnBlock, EgnnBlock)  # after each of these the features are read
+# after each of these the features are read
+LAYER_BLOCKS = (MpBlock, PainnBlock, EgnnBlock, AllegroBlock, SteerableBlock, DescriptorBlock)
+LayerBlock = MpBlock | PainnBlock | EgnnBlock | AllegroBlock | SteerableBlock | DescriptorBlock
+AtomsBlock = Annotated[LayerBlock | ActBlock | LinearBlock, Field(discriminator="kind")]
 StateBlock = Annotated[MlpBlock | KineticBlock | PairsBlock, Field(discriminator="kind")]
 
 

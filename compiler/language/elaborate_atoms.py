@@ -6,15 +6,19 @@ from ..ir.ops import Act, Length, Linear, Mlp, Normalize, Radial, Relative, Sph
 from .blocks import (
     LAYER_BLOCKS,
     ActBlock,
+    AllegroBlock,
     AtomsModel,
+    DescriptorBlock,
     EgnnBlock,
     LinearBlock,
     MpBlock,
     PainnBlock,
     RadialFeatures,
+    SteerableBlock,
 )
 from .builder import Builder
 from .diagnostics import Report
+from .elaborate_edges import allegro, descriptor, steerable
 from .elaborate_egnn import egnn
 from .elaborate_heads import START, Carried, add_heads
 from .elaborate_inputs import start_features
@@ -57,6 +61,12 @@ def elaborate_atoms(model: AtomsModel, where: ModelSource, spec: Spec, report: R
                 painn(layers, block, k, prefix)
             case EgnnBlock():
                 egnn(layers, block, k, prefix)
+            case AllegroBlock():
+                allegro(layers, block, k, prefix)
+            case SteerableBlock():
+                steerable(layers, block, k, prefix)
+            case DescriptorBlock():
+                descriptor(layers, block, k, prefix)
             case ActBlock():
                 op = Act(of=layers.carried, form=block.form, f=block.f)
                 activate(layers, prefix, op, layers.irreps, k)

@@ -49,6 +49,7 @@ class Layers:
     irreps: Irreps
     cutoff: float = 0.0
     tracks: dict[str, str] = field(default_factory=dict)
+    track_irreps: dict[str, Irreps] = field(default_factory=dict)
     vectors_wanted: bool = False
 
     @property
@@ -148,12 +149,14 @@ def _update(layers: Layers, block: MpBlock, k: int, prefix: str, value: str, car
 
 
 def _before(act: ActSpec | None, carry: Irreps) -> Irreps:
-    """What the layer computes for its activation to give `carry`: a gate eats one scalar per gated irrep."""
-    if act is not None and act.form == "gate":
-        gated = gated_part(carry, act.odd).count
-        if gated:
-            return (invariants(gated) + carry).simplified()
-    return carry
+    """What the layer computes for its activation to give `carry`."""
+    return gated_input(carry, act.odd) if act is not None and act.form == "gate" else carry
+
+
+def gated_input(out: Irreps, odd: str | None) -> Irreps:
+    """What a gate needs to give `out`: it eats one scalar per gated irrep."""
+    gated = gated_part(out, odd).count
+    return (invariants(gated) + out).simplified() if gated else out
 
 
 def activate(layers: Layers, name: str, op: Act, irreps: Irreps, k: int, *keys: str) -> None:

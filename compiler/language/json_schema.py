@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from .blocks import AtomsModel, GraphModel, Parameter, Preset, RepeatBlock, StateModel
+from .blocks import LAYER_BLOCKS, AtomsModel, GraphModel, Parameter, Preset, RepeatBlock, StateModel
 from .elements import SYMBOLS
 from .presets import load_preset, preset_names
 from .schema import GROUPS, Spec
@@ -21,7 +21,7 @@ from .schema import GROUPS, Spec
 Schema = dict[str, Any]
 
 _SEARCH = {"$ref": "#/$defs/Search"}
-_ATOMS_BLOCKS = ("MpBlock", "PainnBlock", "EgnnBlock", "ActBlock", "LinearBlock")
+_ATOMS_BLOCKS = (*(block.__name__ for block in LAYER_BLOCKS), "ActBlock", "LinearBlock")
 _STATE_BLOCKS = ("MlpBlock", "KineticBlock", "PairsBlock")
 _TAGS = frozenset({"equic", "name", "kind", "extends"})  # these say what is searched, and are not searched
 _NOTES = ("description", "default", "examples")

@@ -26,7 +26,7 @@ def ssp(x):
 
 def unit(f):
     """f times the constant that gives it unit second moment, by brute quadrature."""
-    x = torch.linspace(-14, 14, 200_001)
+    x = torch.linspace(-14, 14, 200_001, dtype=torch.float64)
     density = torch.exp(-x * x / 2) / math.sqrt(2 * math.pi)
     constant = torch.trapezoid(density * f(x) ** 2, x).rsqrt()
     return lambda value: constant * f(value)
