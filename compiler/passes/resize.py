@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from ..ir.graph import Graph, Node
-from ..ir.ops import Mlp, Product
+from ..ir.ops import Linear, Mlp, Product, Weigh
 from ..ir.types import Type
 from ..language.diagnostics import Report
+from ..symmetry.irreps import Block, Irrep, Irreps
 from .context import Context
 from .infer_types import infer_node
 
@@ -25,13 +27,23 @@ def resize_weights(graph: Graph, ctx: Context) -> Graph:
         op = node.op
         if isinstance(op, Product) and op.weights is not None and all(name in types for name in op.of):
             count = op.weight_count([types[name] for name in op.of])
-            feeding = nodes[op.weights]
-            if isinstance(feeding.op, Mlp) and feeding.op.out != count:
-                nodes[feeding.name] = feeding = _resized(feeding, count)
-                infer_node(feeding, types, quiet)
+            if op.weights in types and types[op.weights].dim != count:
+                for feeding in _resized(nodes, op.weights, count):
+                    nodes[feeding.name] = feeding
+                    infer_node(feeding, types, quiet)
         infer_node(node, types, quiet)
     return replace(graph, nodes=tuple(nodes[one.name] for one in graph.nodes))
 
 
-def _resized(node: Node, out: int) -> Node:
-    return replace(node, op=node.op.model_copy(update={"out": out}))
+def _resized(nodes: Mapping[str, Node], name: str, count: int) -> list[Node]:
+    """What gives a value, resized to `count` numbers: a network or sums, which an envelope may multiply."""
+    node = nodes[name]
+    match node.op:
+        case Mlp():
+            return [replace(node, op=node.op.model_copy(update={"out": count}))]
+        case Linear():
+            out = Irreps((Block(count, Irrep(0, 1)),))
+            return [replace(node, op=node.op.model_copy(update={"out": out}))]
+        case Weigh(copies=1):
+            return [*_resized(nodes, node.op.of, count), node]
+    return []
