@@ -253,6 +253,24 @@ CITATIONS: dict[str, Citation] = {
         2024,
         arxiv="2401.10216",
     ),
+    "miklaucic2025facet": Citation(
+        "misc",
+        (
+            "Nicholas Miklaucic",
+            "Lai Wei",
+            "Rongzhi Dong",
+            "Nihang Fu",
+            "Sadman Sadeed Omee",
+            "Qingyang Li",
+            "Sourin Dey",
+            "Victor Fung",
+            "Jianjun Hu",
+        ),
+        "Facet: highly efficient E(3)-equivariant networks for interatomic potentials",
+        "arXiv:2509.08418",
+        2025,
+        arxiv="2509.08418",
+    ),
     "musaelian2023allegro": Citation(
         "article",
         (

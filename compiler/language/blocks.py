@@ -122,6 +122,17 @@ class DenseUpdate(Block):
     bias: bool = Field(default=True, description="whether its layers have a bias")
 
 
+class SphereMixer(Block):
+    """A dense network on the values that features have on a sphere, added to them."""
+
+    widths: Widths = Field(default=(64,), description="its hidden widths")
+    activation: Activation = Field(default="silu", description="its nonlinearity")
+    degree: Annotated[int, Field(ge=1, le=48)] | None = Field(
+        default=None,
+        description="to which sums over the grid are exact; four times that of the features if not given",
+    )
+
+
 class MpBlock(Block):
     """One message-passing layer: up, message, reduce, mix, power, down, skip, act."""
 
@@ -141,6 +152,9 @@ class MpBlock(Block):
         default="none", description="what of the old features is added"
     )
     act: ActSpec | None = Field(default=None, description="a nonlinearity at the end")
+    mixer: SphereMixer | None = Field(
+        default=None, description="a network on the sphere after it, which keeps rotations approximately"
+    )
 
 
 class PainnBlock(Block):

@@ -15,6 +15,8 @@ from ..ir.ops import (
     Power,
     Product,
     Reduce,
+    Sample,
+    Unsample,
     Weigh,
 )
 from ..ir.ops.act import gated_part
@@ -22,7 +24,7 @@ from ..ir.ops.base import MAX_SIZE
 from ..ir.ops.paths import product_paths
 from ..symmetry.irreps import Block as IrrepsBlock
 from ..symmetry.irreps import Irrep, Irreps, harmonics
-from .blocks import ActSpec, AtomsModel, DenseUpdate, MessageSpec, MpBlock, RadialLinear
+from .blocks import ActSpec, AtomsModel, DenseUpdate, MessageSpec, MpBlock, RadialLinear, SphereMixer
 from .builder import Builder
 from .levels import ModelSource
 
@@ -146,6 +148,8 @@ def _update(layers: Layers, block: MpBlock, k: int, prefix: str, value: str, car
     if block.act is not None:
         act = Act(of=value, form=block.act.form, f=block.act.f, gate=block.act.gate, odd=block.act.odd)
         activate(layers, f"{prefix}.act", act, before, k, "act")
+    if block.mixer is not None:
+        _mix_on_sphere(layers, block.mixer, k, prefix)
 
 
 def _before(act: ActSpec | None, carry: Irreps) -> Irreps:
@@ -167,3 +171,13 @@ def activate(layers: Layers, name: str, op: Act, irreps: Irreps, k: int, *keys: 
         rest = Irreps(tuple(block for block in irreps if not block.irrep.is_invariant))
         kept = irreps.mul_of(INVARIANT) - gated_part(irreps, op.odd).count
         layers.irreps = (invariants(kept) if kept > 0 else Irreps(())) + rest
+
+
+def _mix_on_sphere(layers: Layers, mixer: SphereMixer, k: int, prefix: str) -> None:
+    """x + what a dense network makes of the values of x on a sphere, point by point (Miklaucic et al. 2025)."""
+    graph, span, channels = layers.graph, layers.where.span(k, "mixer"), layers.irreps.channels or 1
+    values = graph.add(f"{prefix}.sampled", Sample(of=layers.carried, degree=mixer.degree), span)
+    network = Mlp(of=values, widths=mixer.widths, out=channels, activation=mixer.activation)
+    mixed = graph.add(f"{prefix}.network", network, span)
+    back = graph.add(f"{prefix}.mixed", Unsample(of=mixed), span)
+    layers.carried = graph.add(f"{prefix}.mixer", Add(of=(layers.carried, back)), span)

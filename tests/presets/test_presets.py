@@ -26,9 +26,10 @@ SMALL = {
     "allegro": {"channels": 4, "lmax": 1, "layers": 2, "latent": [16, 16], "readout": [16]},
     "segnn_steerable": {"channels": 6, "lmax": 1, "layers": 1, "bessel": 6, "readout": [8]},
     "deepmd_se_e2_a": {"embedding": [8, 16], "axis": 4, "fitting": [16, 16]},
+    "facet": {"channels": 4, "lmax": 2, "layers": 2, "splines": 8, "mixer": [8], "readout": [8]},
     "ace": {"channels": 4, "lmax": 2, "correlation": 2, "radial": 6},
 }
-SYMMETRY: dict[str, dict[str, str]] = {}
+SYMMETRY: dict[str, dict[str, object]] = {"facet": {"O(3)": {"hard": {"within": 0.05}}}}
 SETTINGS = {
     "ace": {"learning_rate": 0.05},
     "allegro": {"epochs": 8, "learning_rate": 0.01},
