@@ -97,6 +97,8 @@ class _LocalRule:
         return self.value.detach()
 
     def pull(self, g: Tensor) -> Gradients:
+        if not self.value.requires_grad:  # harmonics of degree 0: their inputs have no say
+            return [None for _ in self.wants]
         wanted = [leaf for leaf, want in zip(self.leaves, self.wants, strict=True) if want]
         made = iter(torch.autograd.grad(self.value, wanted, g, materialize_grads=True))
         return [next(made) if want else None for want in self.wants]

@@ -54,13 +54,15 @@ def test_the_mixer_is_an_integral_over_the_sphere(presets):
     points = torch.from_numpy(np.stack((across * np.cos(angle), across * np.sin(angle), height), axis=1))
     measure = torch.from_numpy(np.repeat(weights, 120) / 2 / 120)
     sphere = o3.spherical_harmonics([0, 1, 2], points, False, normalization="component")
+    # values have variance 1 where features have: each degree enters by 1 / sqrt(2l + 1), the sum by 1 / sqrt(3)
+    unit = torch.tensor([math.sqrt(3 * (2 * l + 1)) for l in range(3) for _ in range(2 * l + 1)])
     x = torch.cat([before[:, 4 * l * l : 4 * (l + 1) ** 2].view(-1, 2 * l + 1, 4) for l in range(3)], dim=1)
-    values = torch.einsum("nmc,pm->npc", x, sphere)
+    values = torch.einsum("nmc,pm->npc", x, sphere / unit)
     network = model.layer("layer1.network")
     factor = network.factor
     hidden = torch.nn.functional.silu(values @ network.weights[0] / math.sqrt(4)) * factor
     mixed = torch.einsum(
-        "p,npc,pm->nmc", measure, (hidden @ network.weights[1] / math.sqrt(8)).detach(), sphere
+        "p,npc,pm->nmc", measure, (hidden @ network.weights[1] / math.sqrt(8)).detach(), sphere * unit
     )
     found = model.intermediate(inputs, "layer1.mixed")
     back = torch.cat([found[:, 4 * l * l : 4 * (l + 1) ** 2].view(-1, 2 * l + 1, 4) for l in range(3)], dim=1)

@@ -26,7 +26,15 @@ SMALL = {
     "allegro": {"channels": 4, "lmax": 1, "layers": 2, "latent": [16, 16], "readout": [16]},
     "segnn_steerable": {"channels": 6, "lmax": 1, "layers": 1, "bessel": 6, "readout": [8]},
     "deepmd_se_e2_a": {"embedding": [8, 16], "axis": 4, "fitting": [16, 16]},
-    "facet": {"channels": 4, "lmax": 2, "layers": 2, "splines": 8, "mixer": [8], "readout": [8]},
+    "facet": {
+        "channels": 4,
+        "lmax": 1,
+        "layers": 2,
+        "splines": 8,
+        "degree": 12,
+        "mixer": [8],
+        "readout": [8],
+    },
     "ace": {"channels": 4, "lmax": 2, "correlation": 2, "radial": 6},
 }
 SYMMETRY: dict[str, dict[str, object]] = {"facet": {"O(3)": {"hard": {"within": 0.05}}}}
@@ -35,6 +43,7 @@ SETTINGS = {
     "allegro": {"epochs": 8, "learning_rate": 0.01},
     "deepmd_se_e2_a": {"epochs": 12},
     "egnn": {"epochs": 8},
+    "facet": {"epochs": 8, "learning_rate": 0.03},
     "hegnn_highdegree": {"epochs": 8},
     "segnn_steerable": {"epochs": 8, "learning_rate": 0.03},
 }
