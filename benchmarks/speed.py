@@ -259,6 +259,26 @@ def check(outputs: dict[str, Any], answer: dict[str, Any], dtype: str) -> None:
             raise SystemExit(f"{what} differ by {error:.1e} of their scale in {dtype}: nothing is timed")
 
 
+def draw(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """How many times faster each row is, and where its floor lies, as a picture."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "equic", "font.size": 9}):
+        figure, axes = pyplot.subplots(figsize=(8, 0.8 + 0.3 * len(rows)), layout="constrained")
+        names = [f"{row['name']}, {row['dtype']}, {row['threads']} thread(s)" for row in rows]
+        axes.barh(names, [row["ratio"] for row in rows], color="tab:blue", height=0.6)
+        floors = [(number, row["floor"]) for number, row in enumerate(rows) if row["floor"] is not None]
+        axes.plot([x for _, x in floors], [y for y, _ in floors], "k|", markersize=12, label="floor")
+        axes.invert_yaxis()
+        axes.set_xlabel("times faster than mace-torch, same weights")
+        axes.legend(loc="lower right", frameon=False)
+        figure.savefig(path, format="svg", metadata={"Date": None})
+        pyplot.close(figure)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line."""
     options = parser(__doc__.splitlines()[0])
@@ -272,7 +292,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         for case in cases(given.quick)
     ]
-    run("speed", groups, given)
+    result = run("speed", groups, given)
+    if given.json is not None:
+        draw(given.json.with_suffix(".svg"), result["rows"])
     return 0
 
 

@@ -101,7 +101,7 @@ def test_the_two_commands_exist():
 
 
 def test_the_figures_are_those_of_the_benchmark():
-    rows = json.loads((ROOT / "benchmarks/results/speed_mace.json").read_text(encoding="utf-8"))["rows"]
+    rows = json.loads((ROOT / "benchmarks/results/speed.json").read_text(encoding="utf-8"))["rows"]
     text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
     for start, words in (("energy+forces", "energy and forces are"), ("training step", "training steps")):
         ratios = [row["ratio"] for row in rows if row["name"].startswith(start)]

@@ -51,3 +51,11 @@ def test_the_full_run_has_both_dtypes_and_degrees(speed):
     assert {case.dtype for case in quick} == {"float32", "float64"}
     assert set(quick) <= set(full)
     assert len(set(full)) == len(full)
+
+
+def test_the_picture_has_a_bar_for_each_row(speed, tmp_path):
+    case = speed.Case("small", "acac10", "float32", 1)
+    rows = [speed._row(case, what, [1.0, 1.0, 1.0], [5.0, 6.0, 7.0], "peer").to_json() for what in speed.WHAT]
+    speed.draw(tmp_path / "speed.svg", rows)
+    text = (tmp_path / "speed.svg").read_text(encoding="utf-8")
+    assert all(case.name(what) in text for what in speed.WHAT)
