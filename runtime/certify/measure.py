@@ -22,7 +22,7 @@ from .judge import EPSILON, not_applicable
 from .phase_conserved import conservation_items
 from .phase_flow import structure_items, symplectic_item
 from .phase_symmetry import symmetry_items as phase_symmetry_items
-from .probes import no_parity, parity_item, reproduction_item
+from .probes import kernel_item, parity_item, reproduction_item
 from .subject import Subject, dtype_of
 
 Array = NDArray[np.float64]
@@ -88,7 +88,7 @@ def certify(
         else:
             items += _phase_space_items(subject, states, rng, group_elements)
         items += approximation_items(subject, np.random.default_rng([seed, 2]))
-        items.append(parity_item(model, probes) if exported else no_parity(dtype))
+        items.append(parity_item(model, probes) if exported else kernel_item(subject, rng))
         if probes is not None and not exported:
             items.append(reproduction_item(subject, probes))
     count, what = (len(geometries), "frame") if on_atoms else (len(states), "state")

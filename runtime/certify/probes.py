@@ -1,9 +1,10 @@
 """Numbers that travel with an exported file: what the model itself says about a few inputs, in float64."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from equic.runtime.errors import ExportError
 from numpy.typing import NDArray
 
@@ -25,7 +26,7 @@ def probes(model: Any, seed: int = 0) -> dict[str, Any]:
 
     Atoms: two clusters and, where the model has a stress, two periodic cells. Phase space: eight states.
     """
-    subject = Subject(model, "float64")
+    subject = Subject(_on_layers(model), "float64")
     rng = np.random.default_rng(seed)
     if subject.plan.kind == "phase_space":
         states = rng.normal(size=(8, int(subject.plan.system["dim"])))
@@ -87,6 +88,18 @@ def _compared(name: str, subject: Subject, probes: Mapping[str, Any], origin: st
         frames = [_read(entry, subject.plan) for entry in probes["frames"]]
         found = _answers(subject, frames)
         count = f"{len(frames)} frames"
+    return _judged(name, subject, expected, found, origin, count, rule)
+
+
+def _judged(
+    name: str,
+    subject: Subject,
+    expected: Mapping[str, Array],
+    found: Mapping[str, Array],
+    origin: str,
+    count: str,
+    rule: Rule,
+) -> Item:
     energies = {"hamiltonian", subject.plan.energy}
     expected = {target: values for target, values in expected.items() if target in found}
     errors = {
@@ -104,9 +117,32 @@ def _compared(name: str, subject: Subject, probes: Mapping[str, Any], origin: st
     )
 
 
-def no_parity(dtype: str) -> Item:
-    """The parity item of a model that runs on the reference kernels themselves."""
-    return not_applicable(PARITY, dtype, "this build has only the reference kernels")
+def kernel_item(subject: Subject, rng: np.random.Generator) -> Item:
+    """How far a model on generated kernels is from the same model on its layers as they are written.
+
+    Both in the same precision, on random frames; the difference as in `parity_item`. A model that runs on the
+    layers themselves has nothing to compare.
+    """
+    if not subject.call.fused:
+        return not_applicable(PARITY, subject.dtype, "this model runs on the reference layers themselves")
+    if subject.device.type != "cpu":
+        why = f"on {subject.device.type} this model runs on the reference layers themselves"
+        return not_applicable(PARITY, subject.dtype, why)
+    reference = Subject(_on_layers(subject.call), subject.dtype, subject.device)
+    frames = _frames(subject.plan, rng)
+    expected, found = _answers(reference, frames), _answers(subject, frames)
+    rule = Rule(TOLERANCES["parity"][subject.dtype])
+    return _judged(PARITY, subject, expected, found, "the reference layers", f"{len(frames)} frames", rule)
+
+
+def _on_layers(model: Any) -> Any:
+    """A model on the layers as they are written, whatever it runs on; what is no module is left as it is."""
+    from equic.runtime.export.trace import recast
+
+    if not isinstance(model, torch.nn.Module):
+        return model
+    place = next(iter(model.state_dict().values())).device
+    return recast(model, model.dtype, place, kernels="reference")
 
 
 def _frames(plan: Any, rng: np.random.Generator) -> list[Geometry]:
@@ -114,7 +150,7 @@ def _frames(plan: Any, rng: np.random.Generator) -> list[Geometry]:
     return frames + random_cells(plan, rng) if plan.stress is not None else frames
 
 
-def _answers(subject: Subject, frames: list[Geometry]) -> dict[str, Array]:
+def _answers(subject: Subject, frames: Sequence[Geometry]) -> dict[str, Array]:
     return dict(subject.respond(frames).values)
 
 

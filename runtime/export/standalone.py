@@ -102,7 +102,7 @@ def export_standalone(
             "a standalone folder finds neighbours within a cutoff, and this model has none",
             help="export it as `pt2`, which takes the edges as an input",
         )
-    twin = recast(model, DTYPES[dtype])
+    twin = recast(model, DTYPES[dtype], kernels="reference")
     state = {name: value.cpu().contiguous().clone() for name, value in model.state_dict().items()}
     files = {
         "model.py": emit_torch(model.plan).encode(),

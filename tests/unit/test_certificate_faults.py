@@ -21,6 +21,7 @@ from equic.runtime.certify.frames import random_frames
 from equic.runtime.certify.rotations import haar_rotations
 from equic.runtime.certify.subject import Subject
 from equic.runtime.layers.geometry import SphericalHarmonics
+from equic.runtime.layers.radial import envelope_of
 from equic.runtime.tables.wigner import wigner_D
 from equic.runtime.testing.plans import mace_plan, pairwise_plan
 from torch import Tensor
@@ -427,7 +428,8 @@ def test_one_coupling_coefficient_off_by_a_millionth_breaks_rotations_alone() ->
 
 def test_an_envelope_that_ends_behind_the_neighbour_list_is_a_jump() -> None:
     model = built()
-    model.layer("b").cutoff *= 1.1
+    radial = model.plan.step("b").params
+    model.layer("b").envelope = envelope_of(radial["envelope"], 1.1 * radial["cutoff"])
     assert failed_symmetries(model) == CUTOFF
 
 

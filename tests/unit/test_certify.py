@@ -34,6 +34,8 @@ from equic.runtime.certify.rotations import haar_rotations, rotation_about
 from equic.runtime.certify.stencil import NODES, derivative
 from equic.runtime.certify.subject import Subject
 from equic.runtime.errors import ArtifactError, EquicError, ExportError
+from equic.runtime.kernels import find_toolchain
+from equic.runtime.kernels.power import PowerKernel
 from equic.runtime.testing.plans import hnn_plan, mace_plan, mlp_plan, pairwise_plan
 
 
@@ -43,6 +45,7 @@ def item(
     return Item(name, dtype, value, tolerance, "relative", status, f"size of {name}", reason)  # type: ignore[arg-type]
 
 
+PARITY = "parity with the reference"
 EXAMPLE = Certificate(
     (
         item("permutation", "float64", 3e-16, 1e-10, "holds"),
@@ -259,7 +262,7 @@ def test_a_model_of_atoms_holds_every_claim_in_both_dtypes() -> None:
     assert certificate.ok
     assert certificate.dtypes == ("float64", "float32")
     statuses = {entry.name: entry.status for entry in certificate.items if entry.dtype == "float64"}
-    assert statuses.pop("parity with the reference") == "not applicable"
+    assert statuses.pop("parity with the reference") == ("holds" if find_toolchain() else "not applicable")
     assert set(statuses.values()) == {"holds"}
     for name in ("SO(3) equivariance, stress", "inversion equivariance, forces", "NVE energy drift"):
         assert name in statuses
@@ -397,7 +400,9 @@ def test_frames_without_interactions_hold_nothing(short_runs) -> None:
     certificate = certify(small_model(torch.float64), frames=[atom])
     assert certificate.ok
     holds = {entry.name for entry in certificate.items if entry.status == "holds"}
-    assert holds == {"lattice vectors", "stress against strain"}, "these have random cells of their own"
+    assert holds - {PARITY} == {"lattice vectors", "stress against strain"}, (
+        "these have random cells of their own"
+    )
     assert "no binding energy" in certificate.item("permutation", "float64").reason
 
 
@@ -463,6 +468,25 @@ def test_parity_with_stored_probes(plan) -> None:
     assert parity_item(Deployed(model), None).status == "not applicable"
     with pytest.raises(ExportError, match="version"):
         parity_item(Deployed(model), {**stored, "version": 7})
+
+
+@pytest.mark.skipif(find_toolchain() is None, reason="no C compiler: models run on the reference layers")
+def test_a_kernel_with_one_wrong_coefficient_shows_in_parity(short_runs) -> None:
+    """One coefficient; then all of them alike, which no symmetry and no derivative can see."""
+    plan = small_model().plan
+    for change in (lambda table: table.view(-1)[table.abs().argmax()].mul_(1.0 + 1e-6), one_millionth):
+        model = build_module(plan, seed=1, dtype=torch.float64, kernels="c")
+        assert certify(model, group_elements=2).item(PARITY, "float64").value < 1e-13
+        (kernel,) = [layer for layer in model.kernels.values() if isinstance(layer, PowerKernel)]
+        change(kernel.table.value)
+        assert PARITY in {entry.name for entry in certify(model, group_elements=2).failures}
+        written = build_module(plan, seed=1, dtype=torch.float64, kernels="reference")
+        assert probes(model) == probes(written), "the numbers to compare with come from the layers as written"
+    assert {entry.name for entry in certify(model, group_elements=2).failures} == {PARITY}
+
+
+def one_millionth(table: torch.Tensor) -> None:
+    table *= 1.0 + 1e-6
 
 
 def test_a_stale_weight_shows_in_parity_and_nowhere_else(short_runs) -> None:
