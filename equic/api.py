@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from equic.compiler.pipeline import Compilation
     from equic.runtime.certify import Certificate
+    from equic.runtime.certify.spectrum import Spectrum
     from equic.runtime.compare import Comparison
     from equic.runtime.model import Model
     from equic.runtime.plan import Plan
@@ -195,6 +196,22 @@ def verify(
 
         update_certificate(Path(path), certificate)
     return certificate
+
+
+def spectrum(
+    path: PathLike, *, data: PathLike | None = None, at: Sequence[str] = (), lmax: int = 4
+) -> Spectrum:
+    """Equivariance errors and character spectra of a file's outputs, and of the steps `at` of its graph.
+
+    Frames as for `verify`.
+
+    Raises:
+        EquicError: a model of another kind than atoms, or a step that does not exist.
+    """
+    from equic.runtime.certify.spectrum import spectrum as measure
+
+    frames = _read_frames(Path(data)) if data is not None else _own_frames(Path(path))
+    return measure(load(path, device="cpu").model, frames=frames, at=at, lmax=lmax)
 
 
 def compare(

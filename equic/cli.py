@@ -19,10 +19,10 @@ from .commands_init import init
 from .commands_prepare import prepare
 from .commands_schema import schema
 from .commands_show import show
+from .commands_verify import verify
 from .options import (
     DeviceOption,
     FileArgument,
-    JsonOption,
     SetOption,
     SpecArgument,
     compiled,
@@ -133,37 +133,6 @@ def tune(
         device=device,
         console=console,
     )
-
-
-@app.command()
-def verify(
-    file: FileArgument,
-    data: Annotated[Path | None, typer.Option(help="frames to measure on (any format of ASE)")] = None,
-    as_json: JsonOption = False,
-    write: Annotated[bool, typer.Option("--write", help="store the certificate in the artifact")] = False,
-    thorough: Annotated[
-        bool, typer.Option("--thorough", help="look for the worst rotation on all frames, from more starts")
-    ] = False,
-    device: DeviceOption = "cpu",
-) -> None:
-    """Measure every claim of a file again; exit 1 when one does not hold.
-
-    Without `--data` the test or validation frames of the spec are used while they are at hand, else random ones.
-
-    Example: [bold]equic verify model.equic --data frames.xyz[/bold]
-    """
-    from . import api
-
-    with complaints.status("measuring"):
-        certificate = api.verify(file, data=data, device=device, write=write, thorough=thorough)
-    if as_json:
-        print(json.dumps(certificate.to_json(), ensure_ascii=False, indent=1))
-    else:
-        from equic.runtime.certify import render_certificate
-
-        render_certificate(certificate, console)
-    if not certificate.ok:
-        raise typer.Exit(1)
 
 
 @app.command()
@@ -298,6 +267,7 @@ def report(
 app.command()(check)
 app.command()(show)
 app.command()(compare)
+app.command()(verify)
 app.command()(init)
 app.command()(prepare)
 app.command()(cite)

@@ -76,7 +76,7 @@ def certify(
     if dtypes is None:
         dtypes = (own,) if exported or own == "float64" else ("float64", own)
     on_atoms = plan.is_points
-    geometries = _frames(plan, frames, seed) if on_atoms else []
+    geometries = structures_for(plan, frames, seed) if on_atoms else []
     states = np.empty((0, 0)) if on_atoms else _states(plan, frames, seed)
     items: list[Item] = []
     for dtype in dtypes:
@@ -181,7 +181,8 @@ def _phase_space_items(
     ]
 
 
-def _frames(plan: Any, frames: Iterable[Any] | None, seed: int) -> list[Geometry]:
+def structures_for(plan: Any, frames: Iterable[Any] | None, seed: int) -> list[Geometry]:
+    """The structures to measure on: some of the given ones, spread over them, or random ones."""
     if frames is None:
         periodic = plan.stress is not None
         return random_frames(plan, np.random.default_rng([seed, 1]), periodic=periodic)

@@ -102,7 +102,7 @@ class Subject:
 
     def respond(self, geometries: Sequence[Geometry]) -> Response:
         """The targets of structures, in as few calls as memory allows."""
-        parts = [self._respond(batch) for batch in self._batches(geometries)]
+        parts = [self._respond(batch) for batch in self.batches(geometries)]
         values = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         return Response(self.plan, values, np.cumsum([0, *map(len, geometries)]))
 
@@ -116,7 +116,8 @@ class Subject:
             if name in out and name != extra
         }
 
-    def _batches(self, geometries: Sequence[Geometry]) -> Iterator[Batch]:
+    def batches(self, geometries: Sequence[Geometry]) -> Iterator[Batch]:
+        """Structures as inputs of the model, as many at a time as memory allows."""
         budget, waiting = float(_EDGE_BYTES), list[Geometry]()
         for item in geometries:
             cost = self.edge_bytes(item)
