@@ -17,7 +17,7 @@ Array = NDArray[np.float64]
 
 DRIFT, MOMENTUM, SPIN = "NVE energy drift", "NVE momentum", "NVE angular momentum"
 STEPS = 1000
-FEWEST_STEPS = 100
+FEWEST_STEPS = 200
 
 _FEMTOSECOND = 0.09822694788464063  # in Å sqrt(u / eV)
 _LONGEST = 1.0  # fs
@@ -52,7 +52,7 @@ def dynamics_items(baseline: Baseline, rng: np.random.Generator) -> list[Item]:
     The frames are the smallest ones, the masses those of the elements, the velocities those that move an
     atom by about 0.02 Å. The time step is at most 1 fs and 0.1 of the fastest period / 2 pi, and as much
     shorter as it takes to stay within the model's domain, where atoms do not come closer than 0.6 of the
-    shortest distance at the start. Large frames get fewer steps, 100 at least: as many as keep all of them
+    shortest distance at the start. Large frames get fewer steps, 200 at least: as many as keep all of them
     within 10 GiB of edge features.
 
     Reference: swope1982computer

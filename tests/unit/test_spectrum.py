@@ -192,7 +192,7 @@ def test_the_command_prints_it_and_draws_it(tmp_path: Path, monkeypatch: pytest.
 
     from equic.cli import app
 
-    monkeypatch.setattr(atoms_dynamics, "STEPS", 10)  # this is not about dynamics
+    monkeypatch.setattr(atoms_dynamics, "STEPS", 150)  # this is not about dynamics
     plan = mace_plan(channels=1, lmax=1, correlation=1, layers=1, widths=(4,), stress=False)
     file = save_artifact(tmp_path / "m.equic", build_module(plan, seed=1), spec_text="equic: 1\n")
     picture = tmp_path / "p.svg"
