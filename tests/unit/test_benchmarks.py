@@ -5,6 +5,7 @@ import json
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
@@ -233,3 +234,23 @@ def test_the_rows_of_acac_are_those_it_announces(load, tmp_path, monkeypatch):
     assert found["forces RMSE, 300 K"].holds
     assert found["forces RMSE, 300 K, against MACE"].ratio == pytest.approx(0.5)
     assert found["forces RMSE, 300 K"].value == pytest.approx(10.2)
+
+
+@pytest.mark.usefixtures("threads")
+def test_constant_energy_is_measured_on_any_file(load, tmp_path):
+    """A model of springs by its weights' seed: hardly a molecule, but its energy is kept all the same."""
+    from equic.runtime.artifact import save_artifact
+    from equic.runtime.build import build_module
+    from equic.runtime.testing.plans import mace_plan
+
+    nve = load("nve")
+    model = build_module(mace_plan(channels=2, lmax=1, correlation=1, layers=1, widths=(4,)), seed=1)
+    model.set_statistics({"average_neighbors": 8.0, "scale": 0.05})
+    file = save_artifact(tmp_path / "m.equic", model, spec_text="equic: 1\n")
+    rows = {row.name: row for row in nve.long_rows(lambda: file, 0.1)}
+    assert rows["duration"].value == 0.1
+    assert rows["slope in its standard errors"].floor == 3.0
+    ratio, distance = nve.halved_rows(lambda: file, 0.01, 2)
+    assert ratio.value > 1.0
+    assert distance.value == abs(ratio.value / 4.0 - 1.0)
+    assert nve.pooled_ratio(np.array([[4.0, 1.0], [8.0, 2.0]])) == pytest.approx(4.0)

@@ -16,10 +16,8 @@ from equic.runtime.certify import (
     atoms_dynamics,
     atoms_symmetry,
     certify,
-    parity_item,
     phase_conserved,
     phase_flow,
-    probes,
     render_certificate,
     verify_file,
 )
@@ -33,9 +31,8 @@ from equic.runtime.certify.phase_symmetry import coordinates_of, on_both, rotati
 from equic.runtime.certify.rotations import haar_rotations, rotation_about
 from equic.runtime.certify.stencil import NODES, derivative
 from equic.runtime.certify.subject import Subject
-from equic.runtime.errors import ArtifactError, EquicError, ExportError
+from equic.runtime.errors import ArtifactError, EquicError
 from equic.runtime.kernels import find_toolchain
-from equic.runtime.kernels.power import PowerKernel
 from equic.runtime.testing.plans import hnn_plan, mace_plan, mlp_plan, pairwise_plan
 
 
@@ -443,72 +440,6 @@ def test_two_bodies_conserve_momentum_and_angular_momentum() -> None:
 
 
 # -- files -----------------------------------------------------------------------------------------------------
-
-
-class Deployed:
-    """A model with the face of an exported file, and a fault to plant."""
-
-    def __init__(self, model: Model, fault: float = 0.0) -> None:
-        self.plan, self.dtype, self.model, self.fault = model.plan, model.dtype, model, fault
-
-    def __call__(self, inputs):
-        return {name: value * (1.0 + self.fault) for name, value in self.model(inputs).items()}
-
-
-@pytest.mark.parametrize("plan", [mace_plan(channels=4, lmax=1, layers=1), pairwise_plan(hidden=(8,))])
-def test_parity_with_stored_probes(plan) -> None:
-    model = build_module(plan, seed=4)
-    stored = json.loads(json.dumps(probes(model, seed=1), allow_nan=False))
-    assert len(json.dumps(stored)) < 20_000
-    entry = parity_item(Deployed(model), stored)
-    assert (entry.status, entry.dtype) == ("holds", "float32")
-    assert 0.0 < entry.value < 1e-5
-    assert parity_item(Deployed(model, fault=1e-3), stored).value == pytest.approx(1e-3, rel=0.3)
-    assert parity_item(Deployed(model, fault=1e-3), stored).status == "fails"
-    assert parity_item(Deployed(model), None).status == "not applicable"
-    with pytest.raises(ExportError, match="version"):
-        parity_item(Deployed(model), {**stored, "version": 7})
-
-
-@pytest.mark.skipif(find_toolchain() is None, reason="no C compiler: models run on the reference layers")
-def test_a_kernel_with_one_wrong_coefficient_shows_in_parity(short_runs) -> None:
-    """One coefficient; then all of them alike, which no symmetry and no derivative can see."""
-    plan = small_model().plan
-    for change in (lambda table: table.view(-1)[table.abs().argmax()].mul_(1.0 + 1e-6), one_millionth):
-        model = build_module(plan, seed=1, dtype=torch.float64, kernels="c")
-        assert certify(model, group_elements=2).item(PARITY, "float64").value < 1e-13
-        (kernel,) = [layer for layer in model.kernels.values() if isinstance(layer, PowerKernel)]
-        change(kernel.table.value)
-        assert PARITY in {entry.name for entry in certify(model, group_elements=2).failures}
-        written = build_module(plan, seed=1, dtype=torch.float64, kernels="reference")
-        assert probes(model) == probes(written), "the numbers to compare with come from the layers as written"
-    assert {entry.name for entry in certify(model, group_elements=2).failures} == {PARITY}
-
-
-def one_millionth(table: torch.Tensor) -> None:
-    table *= 1.0 + 1e-6
-
-
-def test_a_stale_weight_shows_in_parity_and_nowhere_else(short_runs) -> None:
-    """A file whose code was made before the last change of one weight: sound physics of another model."""
-    model = small_model(torch.float64)
-    stale = build_module(model.plan, seed=1, dtype=torch.float64)
-    stale.load_state_dict(model.state_dict())
-    name, weight = max(stale.named_parameters(), key=lambda pair: float(pair[1].detach().abs().max()))
-    with torch.no_grad():
-        weight.view(-1)[int(weight.abs().argmax())] *= 1.0 + 1e-6
-    certificate = certify(Deployed(stale), probes=probes(model), group_elements=2)
-    assert {entry.name for entry in certificate.failures} == {"parity with the reference"}, name
-    assert certify(Deployed(model), probes=probes(model), group_elements=2).ok
-
-
-def test_an_exported_model_has_one_dtype_and_its_probes(short_runs) -> None:
-    model = build_module(pairwise_plan(hidden=(8,)), seed=4)
-    certificate = certify(Deployed(model), probes=probes(model))
-    assert certificate.dtypes == ("float32",)
-    assert certificate.item("parity with the reference", "float32").status == "holds"
-    with pytest.raises(EquicError, match="export it again"):
-        certify(Deployed(model), dtypes=["float64"])
 
 
 def test_an_artifact_is_verified_from_its_file(short_runs, tmp_path) -> None:
