@@ -214,6 +214,35 @@ def test_a_fresh_process_loads_it_without_the_compiler(exported: Exported) -> No
     assert float(done.stdout) == float(exported(sample_inputs(PLAN, [3], seed=5))["energy"][0])
 
 
+def test_a_program_in_cpp_gives_the_same_numbers(exported: Exported, tmp_path: Path) -> None:
+    """The example of examples/cpp, built here: energies and forces of a molecule, and an error of one line."""
+    from ase.build import molecule
+    from equic.runtime.predict import predict
+
+    headers = Path(torch.__file__).parent / "include/torch/csrc/inductor/aoti_package/model_package_loader.h"
+    if not headers.is_file() or shutil.which("g++") is None:
+        pytest.skip("no C++ compiler, or a torch without headers")
+    folder = Path(__file__).parents[2] / "examples/cpp"
+    program = tmp_path / "evaluate"
+    build = ["bash", str(folder / "build.sh"), sys.executable, str(program)]
+    made = subprocess.run(build, capture_output=True, text=True, timeout=600)
+    assert made.returncode == 0, made.stderr
+    atoms = molecule("CH3OH")
+    rows = zip(atoms.get_chemical_symbols(), atoms.positions.tolist(), strict=True)
+    lines = "\n".join(f"{symbol} {x!r} {y!r} {z!r}" for symbol, (x, y, z) in rows)
+    (tmp_path / "m.xyz").write_text(f"{len(atoms)}\n\n{lines}\n")
+    arguments = [str(program), str(exported.path), str(tmp_path / "m.xyz"), str(PLAN.system["cutoff"])]
+    done = subprocess.run([*arguments, "H", "C", "O"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    (expected,) = predict(exported, [atoms])
+    energy, *forces = [[float(x) for x in line.split()[1:]] for line in done.stdout.splitlines()]
+    assert energy[0] == pytest.approx(float(expected["energy"]), rel=1e-14)
+    np.testing.assert_allclose(forces, expected["forces"], atol=1e-11)
+    wrong = subprocess.run([*arguments, "H", "C"], capture_output=True, text=True)
+    assert wrong.returncode == 1
+    assert wrong.stderr == "error: the model does not know O\n"
+
+
 def test_files_that_are_not_ours_are_refused(tmp_path: Path, exported: Exported) -> None:
     with pytest.raises(ExportError, match="is not a file"):
         load_pt2(tmp_path / "none.pt2")
