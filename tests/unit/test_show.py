@@ -60,8 +60,8 @@ def test_the_plan_is_json():
 def test_the_graph_can_be_seen_before_and_after_a_pass():
     plain = shown(ETHANOL, "--emit", "svg")
     assert plain.startswith("<svg")
-    assert "density" in shown(ETHANOL, "--emit", "svg", "--after", "reassociate_first_layer")
-    assert "density" not in plain
+    assert "all_species" in shown(ETHANOL, "--emit", "svg", "--after", "fold_species_products")
+    assert "all_species" not in plain
 
 
 def test_the_model_can_be_read_as_python():
