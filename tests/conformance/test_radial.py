@@ -8,15 +8,17 @@ import torch
 from equic.compiler.ir.ops import Envelope as EnvelopeOp
 from equic.compiler.ir.ops import Radial as RadialOp
 from equic.compiler.ir.ops.base import Scope, Site
-from equic.compiler.ir.ops.radial import ANGSTROM, SCALAR
+from equic.compiler.ir.ops.radial import SCALAR
 from equic.compiler.ir.types import Index, Type
 from equic.compiler.language.diagnostics import Report
+from equic.compiler.symmetry.units import Unit
 from equic.runtime.errors import ArtifactError
 from equic.runtime.layers.radial import Envelope, Radial
 from scipy.interpolate import BSpline
 from scipy.special import comb, eval_chebyt, spherical_jn
 
 CUTOFF, COUNT = 4.5, 6
+ANGSTROM = Unit.parse("Å")
 SCOPE = Scope("atoms", ("SO(3)", "inversion"), cutoff=CUTOFF)
 LENGTH = Type(Index.EDGE, SCALAR, ANGSTROM)
 BASES = ("bessel", "gaussian", "chebyshev", "bernstein", "monomial", "inverse", "spline")
