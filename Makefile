@@ -21,17 +21,19 @@ lint: $(VENV)/.test
 
 # The programs that ours is measured against, each in its own environment: their answers are made anew and
 # compared with those that the tests hold.
-oracles: .venv-mace/.installed $(VENV)/.test
+oracles: .venv-mace/.installed .venv-nequip/.installed $(VENV)/.test
 	mkdir -p build/oracles
 	.venv-mace/bin/python -W ignore tests/oracles/mace/make_golden.py build/oracles/mace.npz \
 		--compare tests/oracles/mace/golden.npz
+	.venv-nequip/bin/python -W ignore tests/oracles/nequip/make_golden.py build/oracles/nequip.npz \
+		--compare tests/oracles/nequip/golden.npz
 	EQUIC_MACE_PYTHON=.venv-mace/bin/python $(BIN)/pytest tests/journey/test_import.py
 
 # torch first, as in the other environments: what follows then finds it there
-.venv-mace/.installed: tests/oracles/mace/requirements.txt
-	test -x .venv-mace/bin/python || $(PYTHON) -m venv .venv-mace
-	.venv-mace/bin/pip install -q $$(grep '^torch==' $<)
-	.venv-mace/bin/pip install -q -r $<
+.venv-%/.installed: tests/oracles/%/requirements.txt
+	test -x .venv-$*/bin/python || $(PYTHON) -m venv .venv-$*
+	.venv-$*/bin/pip install -q $$(grep '^torch==' $<)
+	.venv-$*/bin/pip install -q -r $<
 	@touch $@
 
 $(VENV)/.torch: constraints.txt
@@ -48,4 +50,4 @@ $(VENV)/.test: $(VENV)/.torch pyproject.toml
 	@touch $@ $(VENV)/.demo
 
 clean:
-	rm -rf $(VENV) .venv-mace build runs
+	rm -rf $(VENV) .venv-mace .venv-nequip build runs

@@ -16,7 +16,7 @@ TARGETS = {
     "forces": {"gradient_of": "energy", "wrt": "positions", "scale": -1, "unit": "eV/Å"},
     "stress": {"gradient_of": "energy", "wrt": "strain", "unit": "eV/Å^3"},
 }
-_PROGRAMS = {"mace": "mace-torch"}
+_PROGRAMS = {"mace": "mace-torch", "nequip": "nequip"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ def import_model(
     """Write the artifact of another program's model, checked against that program's own answers.
 
     Args:
-        peer: `mace`.
+        peer: `mace` or `nequip`.
         source: the model's file, or a dump of it (`.npz`), which needs no `python`.
         python: an interpreter that has the program. It reads the model; nothing is unpickled here.
         frames: structures to compare on; random ones if not given.
@@ -58,7 +58,7 @@ def import_model(
     from equic.runtime.build import build_module
     from equic.runtime.certify import Subject, certify, reproduction_item
     from equic.runtime.errors import EquicError
-    from equic.runtime.importing import answer_probes, import_mace, read_dump, run_dump
+    from equic.runtime.importing import IMPORTERS, answer_probes, read_dump, run_dump
     from equic.runtime.plan import Plan
 
     source, out = Path(source), Path(out)
@@ -71,10 +71,10 @@ def import_model(
         )
     else:
         arrays = run_dump(peer, source, python=python, out=dump, frames=frames)
-    text = spec_text(arrays, _name_of(source))
+    text = spec_text(peer, arrays, _name_of(source))
     plan = Plan.from_json(_plan_of(text))
     model = build_module(plan, seed=0, dtype=torch.float64)
-    import_mace(arrays, model)
+    IMPORTERS[peer].fill(arrays, model)
     probes = answer_probes(arrays, plan, source=_PROGRAMS[peer])
     worst = reproduction_item(Subject(model, "float64"), probes)
     if worst.status != "holds":
@@ -88,13 +88,13 @@ def import_model(
     return Imported(out, text, certificate)
 
 
-def spec_text(arrays: Mapping[str, Any], name: str) -> str:
+def spec_text(peer: str, arrays: Mapping[str, Any], name: str) -> str:
     """The spec of an imported model, to be completed by `data` where it is trained further."""
     import yaml
 
-    from equic.runtime.importing import mace_spec
+    from equic.runtime.importing import IMPORTERS
 
-    spec = {"equic": 1, "name": name, **mace_spec(arrays)}
+    spec = {"equic": 1, "name": name, **IMPORTERS[peer].spec(arrays)}
     spec["symmetry"] = {"O(3)": "hard"}
     spec["targets"] = TARGETS
     order = ("equic", "name", "system", "symmetry", "targets", "model")

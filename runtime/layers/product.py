@@ -53,7 +53,7 @@ class Product(Layer):
                 if left[path[0]].mul == mul
             ]
             chosen.sort(key=lambda item: item[0][2])
-            self.groups.append(_Group(mul, left, right, out, chosen))
+            self.groups.append(_Group(mul, left, right, out, chosen, whole=len(chosen) == len(paths)))
             self.blocks.append([path[2] for path, _ in chosen])
 
     def forward(self, x: Tensor, y: Tensor, w: Tensor) -> Tensor:
@@ -79,6 +79,8 @@ class _Group(nn.Module):
         right: Irreps,
         out: Irreps,
         paths: list[tuple[tuple[int, int, int, float], int]],
+        *,
+        whole: bool,
     ) -> None:
         super().__init__()
         self.mul = mul
@@ -101,7 +103,7 @@ class _Group(nn.Module):
         self.coupling = Constant(torch.from_numpy(coupling.reshape(right.dim, -1)))
         self.register_buffer("path_of_row", torch.tensor(path_of_row), persistent=False)
         columns = np.concatenate([np.arange(start, start + mul) for _, start in paths])
-        self.whole = bool((columns == np.arange(len(columns))).all())
+        self.whole = whole and bool((columns == np.arange(len(columns))).all())
         self.register_buffer("weights_of_group", torch.from_numpy(columns), persistent=False)
 
     def forward(self, x: Tensor, y: Tensor, w: Tensor) -> Tensor:

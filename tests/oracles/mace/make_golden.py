@@ -15,6 +15,10 @@ import peer
 from ase import Atoms
 
 HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent))
+
+from golden import compare  # noqa: E402
+
 CUTOFF = 4.0
 HCO, SIO = (1, 6, 8), (8, 14)
 _COMMON = {"cutoff": CUTOFF, "radial": (12, 8), "readout": 5}
@@ -120,23 +124,6 @@ def make() -> dict[str, np.ndarray]:
         for key, value in peer.gradients(model, frames, by_energy, by_forces).items():
             arrays[f"models/{name}/gradients/{key}"] = value
     return arrays
-
-
-def compare(made: dict[str, np.ndarray], golden: Path) -> list[str]:
-    """What differs: inputs and weights at all, tables and answers by more than 1e-10 of their scale."""
-    problems = []
-    with np.load(golden, allow_pickle=False) as before:
-        problems += [f"{key}: only in one of the two" for key in sorted(set(made) ^ set(before.files))]
-        for key in sorted(set(made) & set(before.files)):
-            old, new = before[key], made[key]
-            exact = "/state/" in key or key.startswith("structures/") or old.dtype.kind not in "f"
-            if old.shape != new.shape:
-                problems.append(f"{key}: shape {old.shape}, now {new.shape}")
-            elif exact and not np.array_equal(old, new):
-                problems.append(f"{key}: no longer equal")
-            elif not exact and (worst := np.abs(old - new).max()) > 1e-10 * max(1.0, np.abs(old).max()):
-                problems.append(f"{key}: differs by {worst:.1e}")
-    return problems
 
 
 def main() -> int:
