@@ -90,7 +90,8 @@ PATHS = {
     "two multiplicities": ("2x0e+3x1o+3x2e", "1x1o+1x2e", "3x1o+2x1o+3x0e+2x2e+3x2e",
                            [[1, 1, 0], [0, 0, 1], [1, 0, 2], [0, 1, 3], [2, 1, 4]]),
     "first layer": ("5x0e", "1x0e+1x1o+1x2e+1x3o", "5x0e+5x1o+5x2e+5x3o", [[0, j, j] for j in range(4)]),
-    "a multiplicity for each path": ("6x0e+4x1o+2x2e", "1x0e+1x1o+1x2e", "6x0e+4x0e+2x0e", [[k, k, k] for k in range(3)]),
+    "a multiplicity for each path": ("6x0e+4x1o+2x2e", "1x0e+1x1o+1x2e", "6x0e+4x0e+2x0e",
+                                     [[k, k, k] for k in range(3)]),
     "parts of the left": ("2x0e+2x1o+2x2e", "1x1o", "2x1o+2x1o", [[2, 0, 0], [0, 0, 1]]),
 }  # fmt: skip
 
