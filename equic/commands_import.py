@@ -10,7 +10,8 @@ import typer
 from .options import console
 
 importing = typer.Typer(
-    help="Bring a model of another program: its weights, checked against its own answers.",
+    help="Bring a model of another program: its weights, checked against its own answers.\n\n"
+    "Example: [bold]equic import mace my.model --python ~/mace/bin/python[/bold]",
     no_args_is_help=True,
 )
 

@@ -138,10 +138,17 @@ PAGES: dict[Code, Page] = {
         "Forces are the derivative of the energy, but the op at the caret is not continuous: principal axes change "
         "places, or the axes of two vectors turn over. Where the energy jumps there is no force, and an atom that "
         "crosses the place changes its energy for nothing.",
-        "targets: {energy: {}, forces: {gradient_of: energy, wrt: positions, scale: -1}}\n"
+        "targets: {forces: {gradient_of: energy, wrt: positions, scale: -1}}\n"
         "model:\n"
         "  graph:\n"
-        "    axes: {kind: frame, form: pca, of: [positions], lmax: 1}",
+        "    vectors: {kind: relative, of: positions}\n"
+        "    harmonics: {kind: sph, of: vectors, lmax: 1}\n"
+        "    pooled: {kind: reduce, of: harmonics, to: node}\n"
+        "    axes: {kind: frame, form: pca, of: [positions], lmax: 1}\n"
+        "    inside: {kind: to_frame, of: [pooled, axes]}\n"
+        "    one: {kind: mlp, of: inside, widths: [4], out: 1}\n"
+        "    atomic: {kind: shift_scale, of: one, species: species, unit: eV}\n"
+        "    energy: {kind: reduce, of: atomic, to: system}",
         "Use a frame of each edge (`form: edge_z`) with `so2`, or leave the gradient out.",
     ),
 }

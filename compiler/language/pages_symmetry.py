@@ -257,7 +257,10 @@ PAGES: dict[Code, Page] = {
         "    harmonics: {kind: sph, of: vectors, lmax: 1}\n"
         "    turned: {kind: to_frame, of: [harmonics, axes]}\n"
         "    mixed: {kind: so2, of: turned, out: 4x1o}\n"
-        "    pooled: {kind: reduce, of: mixed, to: node}",
+        "    pooled: {kind: reduce, of: mixed, to: node}\n"
+        "    one: {kind: linear, of: features, out: 1x0e}\n"
+        "    atomic: {kind: shift_scale, of: one, species: species, unit: eV}\n"
+        "    energy: {kind: reduce, of: atomic, to: system}",
         "Write `{kind: from_frame, of: [VALUE, FRAME]}` before the op.",
     ),
     Code.ONLY_APPROXIMATE: Page(
