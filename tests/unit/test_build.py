@@ -147,7 +147,7 @@ def test_a_flow_has_the_precision_of_its_state():
 
 
 def test_any_step_can_be_looked_at(inputs):
-    model = build_module(PLAN)
+    model = build_module(PLAN, dtype=torch.float64)  # forces of the whole run come by another route
     for step in PLAN.steps:
         value = model.intermediate(inputs, step.name)
         assert not value.requires_grad
