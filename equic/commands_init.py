@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from .options import complaints, console
-from .starting_spec import KINDS, spec_for_arrays, spec_for_structures, template
+from .starting_spec import KINDS, spec_for_arrays, spec_for_particles, spec_for_structures, template
 
 
 def init(
@@ -34,7 +34,7 @@ def init(
     if source not in KINDS and not Path(source).is_file():
         complaints.print(
             f"[red]error[/red]: there is no file `{source}`, nor a kind of that name",
-            f"help: kinds are {' and '.join(KINDS)}; else name a file of data",
+            f"help: kinds are {', '.join(KINDS)}; else name a file of data",
             sep="\n",
         )
         raise typer.Exit(2)
@@ -55,7 +55,11 @@ def starting_text(source: str, folder: Path) -> str:
         return template(source)
     if source.endswith(".npz"):
         from equic.runtime.data.survey_arrays import survey_arrays
+        from equic.runtime.data.survey_particles import survey_particles
 
+        particles = survey_particles(source)
+        if particles is not None:
+            return spec_for_particles(particles, folder)
         return spec_for_arrays(survey_arrays(source), folder)
     from equic.runtime.data.survey import survey_structures
 

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from equic.runtime.data.survey import FoundLabel, StructureSurvey
     from equic.runtime.data.survey_arrays import ArraySurvey
+    from equic.runtime.data.survey_particles import ParticleSurvey
 
 KINDS = ("atoms", "particles", "phase_space")
 _PLAIN = re.compile(r"[A-Za-z_./][\w./-]*")
 _WORDS = frozenset({"null", "true", "false"})
+_REPS = {1: "0e", 3: "1o"}
 _COLUMN = 46  # where comments start, at the least
 
 _ATOMS_SYMMETRY = """\
@@ -239,6 +241,44 @@ def spec_for_arrays(survey: ArraySurvey, folder: Path) -> str:
         + _STATE_REST
         + text
         + _STATE_TRAIN
+    )
+
+
+def spec_for_particles(survey: ParticleSurvey, folder: Path) -> str:
+    """A spec for an npz file of particles, to stand in `folder`."""
+    results = {*survey.targets, "forces", "energy"}
+    known = {key: dim for key, dim in survey.nodes.items() if key not in results and dim in (1, 3)}
+    inputs = "".join(
+        _line(f"    {_scalar(key)}: {{per: node, rep: {_REPS[dim]}}}", "GUESS: known of each particle")
+        for key, dim in known.items()
+    )
+    wanted = {key: f"{{per: node, rep: {_REPS[survey.nodes[key]]}}}" for key in survey.targets}
+    if survey.energy and not wanted:
+        wanted = {"energy": "{per: system, rep: 0e}"}
+        if survey.forces:
+            wanted["forces"] = "{gradient_of: energy, wrt: positions, scale: -1}"
+    if not wanted:
+        wanted = {"energy": "{per: system, rep: 0e}"}
+    targets = "".join(
+        _line(f"  {_scalar(key)}: {text}", "GUESS: what is learned") for key, text in wanted.items()
+    )
+    labels = ", ".join(f"{_scalar(key)}: {{key: {_scalar(key)}}}" for key in wanted)
+    data = f"path: {_relative(survey.path, folder)}, labels: {{{labels}}}"
+    return (
+        f"# Written by `equic init {survey.path.name}` ({survey.rows} systems of {survey.particles} particles). "
+        "Lines marked GUESS need your eye.\n"
+        "equic: 1\n"
+        f"name: {_name(survey.path)}\n"
+        "system:\n"
+        "  kind: particles\n"
+        + (f"  inputs:\n{inputs}" if inputs else "")
+        + _line("  interactions: all", "GUESS: or {within: 3.0}, or {nearest: 8}")
+        + _ATOMS_SYMMETRY
+        + f"targets:\n{targets}"
+        "model: {architecture: mace, channels: 16, lmax: 1, hidden_lmax: 1, correlation: 2}\n"
+        + f"data:\n  train: {{{data}}}\n"
+        + _splits(survey.rows)
+        + "train: {epochs: 100, batch: 50, learning_rate: 0.01, ema: 0.99, seed: 1}\n"
     )
 
 

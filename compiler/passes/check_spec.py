@@ -219,6 +219,7 @@ def _check_inputs(spec: Spec, source: Source, report: Report) -> None:
             help=f"did you mean `{close[0]}`?"
             if close
             else f"write one of: {', '.join(there)}; or declare it under `inputs:` of the system",
+            fix=source.instead(("targets", name, "wrt"), certain(target.wrt, there)),
         )
 
 

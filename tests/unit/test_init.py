@@ -221,4 +221,4 @@ def test_what_cannot_be_read_is_refused(tmp_path):
     assert "no chemical element" in str(init(tmp_path / "x.xyz", tmp_path / "spec.yaml").exception)
     run = init("atom", tmp_path / "spec.yaml")
     assert run.exit_code == 2
-    assert "kinds are atoms and phase_space" in run.output
+    assert "kinds are atoms, particles, phase_space" in run.output
