@@ -143,6 +143,8 @@ def _levels(name: str) -> Iterator[Seed]:
         del base["constraints"], base["targets"]["derivatives"]["per"]
     if name == "pairwise_energy":
         base["constraints"]["hamiltonian"] |= {"separable": True, "integrator": "leapfrog"}
+    if name == "facet":  # its networks on spheres keep rotations approximately
+        base["symmetry"] = {"O(3)": {"hard": {"within": 1.0}}}
     small = {"channels": 4, "lmax": 2, "correlation": 2, "hidden": [8], "radial": [8]}
     given = {}
     for key, one in preset.parameters.items():

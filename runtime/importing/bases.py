@@ -58,10 +58,9 @@ def power_map(arrays: Mapping[str, Any], blocks: tuple[Irrep, ...], target: Irre
         EquicError: the arrays have no such basis, or it leaves the space that ours spans.
     """
     basis = symmetric_basis(blocks, target, degree)
-    size, components = sum(2 * l + 1 for l, _ in blocks), 2 * target[0] + 1
-    theirs, names = _polynomials(arrays, f"symmetric/{target[0]}_{degree}", size, components, degree)
+    theirs, names = _polynomials(arrays, f"symmetric/{target[0]}_{degree}", blocks, target, degree)
     place = {name: i for i, name in enumerate(names)}
-    ours = np.zeros((len(names), len(basis.allowed), components))
+    ours = np.zeros((len(names), len(basis.allowed), 2 * target[0] + 1))
     for name, row in zip(basis.monomials, basis.coefficients, strict=True):
         if name in place:
             ours[place[name]] = row
@@ -71,7 +70,7 @@ def power_map(arrays: Mapping[str, Any], blocks: tuple[Irrep, ...], target: Irre
     theirs = np.concatenate((theirs, np.zeros((len(ours) - len(theirs), *theirs.shape[1:]))))
     # as symmetric tensors: a coefficient is spread over the orderings of its monomial
     orderings = np.array([_orderings(name) for name in place], dtype=np.float64)
-    change = np.einsum("tpm,tem,t->pe", ours, theirs, 1.0 / orderings, optimize=True) / components
+    change = np.einsum("tpm,tem,t->pe", ours, theirs, 1.0 / orderings, optimize=True) / (2 * target[0] + 1)
     rest = theirs - np.einsum("tpm,pe->tem", ours, change, optimize=True)
     what = f"the symmetric powers of degree {degree} to l = {target[0]}"
     _check_rest(rest, theirs, what, precision_of(arrays))
@@ -79,15 +78,26 @@ def power_map(arrays: Mapping[str, Any], blocks: tuple[Irrep, ...], target: Irre
 
 
 def _polynomials(
-    arrays: Mapping[str, Any], key: str, size: int, components: int, degree: int
+    arrays: Mapping[str, Any], key: str, blocks: tuple[Irrep, ...], target: Irrep, degree: int
 ) -> tuple[Array, list[tuple[int, ...]]]:
-    """A sparse tensor [component, size, ..., size, path] as coefficients [monomial, path, component]."""
-    shape = tuple(int(n) for n in _get(arrays, f"{key}/shape"))
-    if shape[:-1] != (components, *([size] * degree)):
-        raise EquicError(f"`{key}` has shape {shape}, not {(components, *([size] * degree), 'paths')}")
+    """A sparse tensor [component, size, ..., size, path] as coefficients [monomial, path, component].
+
+    The peer's features have every degree up to its highest; those that `blocks` leave out must not occur.
+    """
+    components, shape = 2 * target[0] + 1, tuple(int(n) for n in _get(arrays, f"{key}/shape"))
+    size = shape[1] if len(shape) == degree + 2 else 0
+    if shape[:-1] != (components, *([size] * degree)) or any((l + 1) ** 2 > size for l, _ in blocks):
+        raise EquicError(f"`{key}` has shape {shape}, which is no basis of degree {degree} for {blocks}")
     at = np.stack(np.unravel_index(np.asarray(_get(arrays, f"{key}/index")), shape), axis=1)
-    factors = np.sort(at[:, 1:-1], axis=1)
-    names, rows = np.unique(factors, axis=0, return_inverse=True)
+    place = np.full(size, -1)
+    start = 0
+    for l, _ in blocks:
+        place[l * l : (l + 1) ** 2] = np.arange(start, start + 2 * l + 1)
+        start += 2 * l + 1
+    factors = place[at[:, 1:-1]]
+    if (factors < 0).any():
+        raise EquicError(f"`{key}` reads degrees that the plan's power does not: {[l for l, _ in blocks]}")
+    names, rows = np.unique(np.sort(factors, axis=1), axis=0, return_inverse=True)
     result = np.zeros((len(names), shape[-1], components))
     values = np.asarray(_get(arrays, f"{key}/value"), dtype=np.float64)
     np.add.at(result, (rows.ravel(), at[:, -1], at[:, 0]), values)

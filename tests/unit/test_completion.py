@@ -35,7 +35,9 @@ def test_commands_options_and_codes_are_completed():
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_is_installed(shell, tmp_path):
-    said = equic("--install-completion", shell, HOME=str(tmp_path))
+    # the shell is named here; usually it is that of the terminal, and tests have none
+    named = {"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
+    said = equic("--install-completion", shell, HOME=str(tmp_path), **named)
     assert "completion installed in" in said
     written = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert any(

@@ -18,7 +18,7 @@ class Unsample(Op):
 
     Type: C functions on the sphere -> C x (0..lmax). Verdict: exact where nothing nonlinear has acted since
     `sample` and the grid is exact to the sum of the degrees; else approximate, to an error measured with random
-    functions that pass the nonlinear ones one after the other, times 3 for weights that are not known yet.
+    functions that pass the nonlinear ones one after the other, times 5 for weights that are not known yet.
     """
 
     kind: Literal["unsample"] = "unsample"
