@@ -33,6 +33,7 @@ from equic.runtime.plan import Step
 from torch import Tensor
 
 from .bases import coupling_factor, power_map
+from .weights import fitting, stored
 
 # what the peer calls its layers: without and with the features of the atom itself
 _AGNOSTIC, _RESIDUAL = "RealAgnosticInteractionBlock", "RealAgnosticResidualInteractionBlock"
@@ -151,30 +152,8 @@ def mace_weights(
         EquicError: as `import_mace`.
     """
     config = _read(arrays)
-    get = _reader(arrays) if state is None else state.__getitem__
-    found = _Translation(config, arrays, model, get).weights()
-    shapes = {name: tuple(value.shape) for name, value in model.named_parameters()}
-    for name in sorted(shapes.keys() ^ found.keys()):
-        raise EquicError(f"the weights `{name}` have no counterpart", help=_COMPILE)
-    for name, value in found.items():
-        if tuple(value.shape) != shapes[name]:
-            raise EquicError(
-                f"`{name}` takes shape {shapes[name]}, the peer's weights give {tuple(value.shape)}",
-                help=_COMPILE,
-            )
-    return found
-
-
-def _reader(arrays: Arrays) -> Callable[[str], Tensor]:
-    """The peer's parameters by name, as float64 tensors."""
-
-    def get(name: str) -> Tensor:
-        key = f"state/{name}"
-        if key not in arrays:
-            raise EquicError(f"the arrays have no weights `{key}`")
-        return torch.from_numpy(np.array(arrays[key], dtype=np.float64))
-
-    return get
+    get = stored(arrays) if state is None else state.__getitem__
+    return fitting(_Translation(config, arrays, model, get).weights(), model, _COMPILE)
 
 
 _COMPILE = "compile the spec that `mace_spec` gives for these arrays"

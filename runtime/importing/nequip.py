@@ -29,6 +29,7 @@ from equic.runtime.model import Model, module_name
 from torch import Tensor
 
 from .bases import coupling_factor
+from .weights import fitting, stored
 
 Arrays = Mapping[str, Any]
 Irrep = tuple[int, int]
@@ -128,23 +129,8 @@ def nequip_weights(
         EquicError: as `import_nequip`.
     """
     config = _read(arrays)
-
-    def stored(name: str) -> Tensor:
-        if f"state/{name}" not in arrays:
-            raise EquicError(f"the arrays have no weights `state/{name}`")
-        return torch.from_numpy(np.array(arrays[f"state/{name}"], dtype=np.float64))
-
-    found = _Translation(config, arrays, model, stored if state is None else state.__getitem__).weights()
-    shapes = {name: tuple(value.shape) for name, value in model.named_parameters()}
-    for name in sorted(shapes.keys() ^ found.keys()):
-        raise EquicError(f"the weights `{name}` have no counterpart", help=_COMPILE)
-    for name, value in found.items():
-        if tuple(value.shape) != shapes[name]:
-            raise EquicError(
-                f"`{name}` takes shape {shapes[name]}, the peer's weights give {tuple(value.shape)}",
-                help=_COMPILE,
-            )
-    return found
+    get = stored(arrays) if state is None else state.__getitem__
+    return fitting(_Translation(config, arrays, model, get).weights(), model, _COMPILE)
 
 
 class _Translation:

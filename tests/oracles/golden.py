@@ -1,5 +1,7 @@
-"""Golden files of the peers, compared with answers made anew."""
+"""Golden files of the peers: written, and compared with answers made anew."""
 
+import argparse
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,3 +22,20 @@ def compare(made: dict[str, np.ndarray], golden: Path) -> list[str]:
             elif not exact and (worst := np.abs(old - new).max()) > 1e-10 * max(1.0, np.abs(old).max()):
                 problems.append(f"{key}: differs by {worst:.1e}")
     return problems
+
+
+def write_golden(make: Callable[[], dict[str, np.ndarray]], folder: Path, description: str) -> int:
+    """The command line of a peer's script: [FILE] [--compare GOLDEN]; 1 where the two differ."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("file", nargs="?", type=Path, default=folder / "golden.npz")
+    parser.add_argument("--compare", type=Path, metavar="GOLDEN", help="compare with this file")
+    options = parser.parse_args()
+    made = make()
+    np.savez_compressed(options.file, **made)
+    print(f"{options.file}: {len(made)} arrays, {options.file.stat().st_size / 1e3:.0f} kB")
+    problems = compare(made, options.compare) if options.compare else []
+    for problem in problems:
+        print(problem)
+    if options.compare and not problems:
+        print(f"agrees with {options.compare}")
+    return 1 if problems else 0

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import ase.io
 import numpy as np
+import torch
 from ase import Atoms
 
 MOST_STRUCTURES = 20
+Arrays = dict[str, np.ndarray]
 
 
 def read_structures(file: Path | None) -> list[Atoms]:
@@ -41,6 +43,30 @@ def random_structures(numbers: Sequence[int], cutoff: float, seed: int) -> list[
             Atoms(species(count), positions=shaken(count, edge) @ skew, cell=edge * spacing * skew, pbc=True)
         )
     return found
+
+
+def couplings(product: torch.nn.Module) -> Arrays:
+    """c[m1, m2, m3] of each path, as the product computes it for x and y with one 1 and weights 1."""
+    left, right, out = product.irreps_in1, product.irreps_in2, product.irreps_out
+    x = torch.eye(left.dim).repeat_interleave(right.dim, 0)
+    y = torch.eye(right.dim).repeat(left.dim, 1)
+    value = product(x, y, torch.ones(len(x), product.weight_numel)).detach()
+    value = value.reshape(left.dim, right.dim, out.dim).numpy()
+    found = {}
+    for path in product.instructions:
+        (_, a), (_, b), (_, c) = left[path.i_in1], right[path.i_in2], out[path.i_out]
+        # mul_ir: the components of the first channel come first
+        i, j, k = (
+            irreps.slices()[n].start
+            for irreps, n in ((left, path.i_in1), (right, path.i_in2), (out, path.i_out))
+        )
+        found[f"{a.l}_{b.l}_{c.l}"] = value[i : i + a.dim, j : j + b.dim, k : k + c.dim].copy()
+    return found
+
+
+def array(value: torch.Tensor) -> np.ndarray:
+    """A tensor as numpy."""
+    return value.detach().cpu().numpy()
 
 
 def write_arrays(

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from ase import Atoms
 from ase.data import chemical_symbols
-from dumping import random_structures, read_structures, write_arrays
+from dumping import array, couplings, random_structures, read_structures, write_arrays
 from mace import data
 from mace.tools import AtomicNumberTable, torch_geometric
 
@@ -126,33 +126,9 @@ def config(model: torch.nn.Module) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def couplings(product: torch.nn.Module) -> Arrays:
-    """c[m1, m2, m3] of each path, as the product computes it for x and y with one 1 and weights 1."""
-    left, right, out = product.irreps_in1, product.irreps_in2, product.irreps_out
-    x = torch.eye(left.dim).repeat_interleave(right.dim, 0)
-    y = torch.eye(right.dim).repeat(left.dim, 1)
-    value = product(x, y, torch.ones(len(x), product.weight_numel)).detach()
-    value = value.reshape(left.dim, right.dim, out.dim).numpy()
-    found = {}
-    for path in product.instructions:
-        (_, a), (_, b), (_, c) = left[path.i_in1], right[path.i_in2], out[path.i_out]
-        # mul_ir: the components of the first channel come first
-        i, j, k = (
-            irreps.slices()[n].start
-            for irreps, n in ((left, path.i_in1), (right, path.i_in2), (out, path.i_out))
-        )
-        found[f"{a.l}_{b.l}_{c.l}"] = value[i : i + a.dim, j : j + b.dim, k : k + c.dim].copy()
-    return found
-
-
 def _paths(product: torch.nn.Module) -> list[list[int]]:
     left, right, out = product.irreps_in1, product.irreps_in2, product.irreps_out
     return [[left[p.i_in1].ir.l, right[p.i_in2].ir.l, out[p.i_out].ir.l] for p in product.instructions]
-
-
-def array(value: torch.Tensor) -> np.ndarray:
-    """A tensor as numpy."""
-    return value.detach().cpu().numpy()
 
 
 def main() -> int:

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from ase import Atoms
 from ase.data import atomic_numbers
-from dumping import random_structures, read_structures, write_arrays
+from dumping import array, couplings, random_structures, read_structures, write_arrays
 from nequip.data import AtomicDataDict, compute_neighborlist_, from_ase
 from nequip.utils.global_state import set_global_state
 
@@ -131,25 +131,6 @@ def _by_type(values: Any, count: int, default: float) -> list[float]:
     return flat * count if len(flat) == 1 else flat
 
 
-def couplings(product: torch.nn.Module) -> Arrays:
-    """c[m1, m2, m3] of each path, as the product computes it for x and y with one 1 and weights 1."""
-    left, right, out = product.irreps_in1, product.irreps_in2, product.irreps_out
-    x = torch.eye(left.dim).repeat_interleave(right.dim, 0)
-    y = torch.eye(right.dim).repeat(left.dim, 1)
-    value = product(x, y, torch.ones(len(x), product.weight_numel)).detach()
-    value = value.reshape(left.dim, right.dim, out.dim).numpy()
-    found = {}
-    for path in product.instructions:
-        (_, a), (_, b), (_, c) = left[path.i_in1], right[path.i_in2], out[path.i_out]
-        # mul_ir: the components of the first channel come first
-        i, j, k = (
-            irreps.slices()[n].start
-            for irreps, n in ((left, path.i_in1), (right, path.i_in2), (out, path.i_out))
-        )
-        found[f"{a.l}_{b.l}_{c.l}"] = value[i : i + a.dim, j : j + b.dim, k : k + c.dim].copy()
-    return found
-
-
 def radial(parts: torch.nn.Module, lengths: torch.Tensor) -> torch.Tensor:
     """The peer's radial functions at lengths [n] -> [n, count], as its networks read them."""
     encode = parts.bessel_encode
@@ -181,11 +162,6 @@ def type_names(model: torch.nn.Module) -> list[str]:
 def cutoff(model: torch.nn.Module) -> float:
     """Å."""
     return float(modules(model).edge_norm.r_max)
-
-
-def array(value: torch.Tensor) -> np.ndarray:
-    """A tensor as numpy."""
-    return value.detach().cpu().numpy()
 
 
 def main() -> int:

@@ -6,7 +6,6 @@ Run it with the Python of an environment that has nequip (`make oracles` makes o
 --compare, the answers are compared with those of an earlier file: weights must be equal, numbers to 1e-10.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -17,7 +16,7 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from ase.data import atomic_numbers  # noqa: E402
 from dumping import random_structures  # noqa: E402
-from golden import compare  # noqa: E402
+from golden import write_golden  # noqa: E402
 from nequip.model import NequIPGNNModel  # noqa: E402
 from nequip_dump import answers, array, batch, export, modules, set_global_state  # noqa: E402
 
@@ -85,22 +84,5 @@ def make() -> dict[str, np.ndarray]:
     return arrays
 
 
-def main() -> int:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("file", nargs="?", type=Path, default=HERE / "golden.npz")
-    parser.add_argument("--compare", type=Path, metavar="GOLDEN", help="compare with this file")
-    options = parser.parse_args()
-    made = make()
-    np.savez_compressed(options.file, **made)
-    print(f"{options.file}: {len(made)} arrays, {options.file.stat().st_size / 1e3:.0f} kB")
-    problems = compare(made, options.compare) if options.compare else []
-    for problem in problems:
-        print(problem)
-    if options.compare and not problems:
-        print(f"agrees with {options.compare}")
-    return 1 if problems else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(write_golden(make, HERE, __doc__.splitlines()[0]))

@@ -1,0 +1,42 @@
+"""What the importers share: the peer's parameters as tensors, and weights that fit a model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from equic.runtime.errors import EquicError
+from equic.runtime.model import Model
+from torch import Tensor
+
+
+def stored(arrays: Mapping[str, Any]) -> Callable[[str], Tensor]:
+    """The peer's parameters by name, `state/NAME` of its dump, as float64 tensors."""
+
+    def get(name: str) -> Tensor:
+        key = f"state/{name}"
+        if key not in arrays:
+            raise EquicError(f"the arrays have no weights `{key}`")
+        return torch.from_numpy(np.array(arrays[key], dtype=np.float64))
+
+    return get
+
+
+def fitting(found: dict[str, Tensor], model: Model, help: str) -> dict[str, Tensor]:
+    """The weights, where they are those of `model` by name and shape.
+
+    Raises:
+        EquicError: a weight without a counterpart, or of another shape.
+    """
+    shapes = {name: tuple(value.shape) for name, value in model.named_parameters()}
+    for name in sorted(shapes.keys() ^ found.keys()):
+        raise EquicError(f"the weights `{name}` have no counterpart", help=help)
+    for name, value in found.items():
+        if tuple(value.shape) != shapes[name]:
+            raise EquicError(
+                f"`{name}` takes shape {shapes[name]}, the peer's weights give {tuple(value.shape)}",
+                help=help,
+            )
+    return found
