@@ -148,7 +148,9 @@ class Permutation(Block):
 
 
 def _mode_tag(value: object) -> str:
-    if isinstance(value, Permutation) or (isinstance(value, dict) and "swap" in value):
+    if isinstance(value, Permutation) or (
+        isinstance(value, dict) and any(str(key).lower() == "swap" for key in value)
+    ):
         return "@swap"
     if isinstance(value, (Relaxed, HardWithin)):
         return "@relaxed" if isinstance(value, Relaxed) else "@hard"

@@ -133,14 +133,13 @@ def _check_swap(spec: Spec, source: Source, report: Report) -> None:
     for k, name in enumerate(declared.swap):
         place = source.span(("symmetry", "permutation", "swap", k))
         known = spec.system.coordinates
-        if name not in known:
+        if name not in known:  # no fix: the spec invents these names, and either place may hold the slip
             close = difflib.get_close_matches(name, known, n=1)
             report.error(
                 Code.BAD_SWAP,
                 place,
                 f"there is no coordinate `{name}`",
                 help=f"did you mean `{close[0]}`?" if close else f"coordinates: {', '.join(known)}",
-                fix=source.instead(("symmetry", "permutation", "swap", k), _free(name, known, declared.swap)),
             )
         elif name in declared.swap[:k]:
             report.error(Code.BAD_SWAP, place, f"`{name}` is named twice", help="name every coordinate once")

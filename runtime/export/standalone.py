@@ -172,6 +172,7 @@ def _module(path: Path, dtype: torch.dtype) -> torch.nn.Module:
     assert spec.loader is not None
     source = importlib.util.module_from_spec(spec)
     sys.modules[name] = source  # dataclasses look their module up
+    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # the folder holds what was exported
     try:
         spec.loader.exec_module(source)
         module: torch.nn.Module = source.Model().to(dtype)
@@ -179,4 +180,6 @@ def _module(path: Path, dtype: torch.dtype) -> torch.nn.Module:
     except Exception as problem:
         sys.modules.pop(name)
         raise ExportError(f"`{path}` does not load: {type(problem).__name__}: {problem}") from problem
+    finally:
+        sys.dont_write_bytecode = before
     return module.requires_grad_(False).eval()

@@ -22,6 +22,7 @@ class Refuse(importlib.abc.MetaPathFinder):
 
 
 def main(folder: str, inputs: str, outputs: str) -> None:
+    sys.dont_write_bytecode = True  # the folder holds what was exported, and nothing else
     sys.meta_path.insert(0, Refuse())
     sys.path.insert(0, folder)
     from run import load
