@@ -62,6 +62,8 @@ def import_model(
     from equic.runtime.plan import Plan
 
     source, out = Path(source), Path(out)
+    if dtype not in ("float32", "float64"):
+        raise EquicError(f"weights cannot be stored as `{dtype}`", help="write float64 or float32")
     if source.suffix == ".npz":
         arrays: Mapping[str, Any] = read_dump(source)
     elif python is None:

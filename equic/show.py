@@ -16,12 +16,22 @@ if TYPE_CHECKING:
     from equic.runtime.data.audit.audit import Audit
 
 COLORS = {"exact": "green", "approximate": "yellow", "broken": "red"}
+_ELEMENTS = {"atoms": "atoms", "particles": "particles", "phase_space": "states"}
+
+
+def _neighbors(summary: Summary) -> str:
+    """How many neighbours the estimates count with, and why."""
+    from equic.compiler.cost import DENSITY
+
+    if summary.kind == "atoms":
+        return f"{summary.neighbors:.0f} of an atom, at {DENSITY} atoms/Å³"
+    if summary.reach == float("inf"):
+        return f"all others: {summary.neighbors:.0f} among {summary.elements} particles"
+    return f"{summary.neighbors:.0f} of a particle, at {DENSITY} in a unit of volume"
 
 
 def print_summary(summary: Summary, console: Console, *, data: Sequence[Mapping[str, Any]] = ()) -> None:
     """What was declared, what was proven, what it costs; and which files were read, if any were."""
-    from equic.compiler.cost import DENSITY
-
     console.print(f"[bold]{summary.name}[/bold]: {summary.kind}, {summary.architecture}")
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column(style="dim", no_wrap=True)
@@ -46,8 +56,8 @@ def print_summary(summary: Summary, console: Console, *, data: Sequence[Mapping[
         everywhere = summary.reach == float("inf")
         table.add_row("reach", "everything" if everywhere else f"{summary.reach:g} {summary.length}".rstrip())
     if summary.neighbors is not None:
-        table.add_row("neighbours", f"{summary.neighbors:.0f} of an atom, at {DENSITY} atoms/Å³")
-    what = f"{summary.elements} {'states' if summary.neighbors is None else 'atoms'} with derivatives"
+        table.add_row("neighbours", _neighbors(summary))
+    what = f"{summary.elements} {_ELEMENTS[summary.kind]} with derivatives"
     table.add_row("memory", f"{quantity(summary.memory, 'B')}, {quantity(summary.flops, 'FLOP')} for {what}")
     if summary.searched:
         table.add_row("searched", ", ".join(summary.searched))
@@ -83,7 +93,7 @@ def print_cost(done: Compilation, sizes: Sizes, console: Console) -> None:
     console.print(f"For {given}; numbers of {sizes.bytes} bytes; as the reference layers compute.")
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for head in ("op", "kind", "on every"):
-        table.add_column(head)
+        table.add_column(head, overflow="fold")
     for head in ("parameters", "forward", "and backward", "moved", "kept"):
         table.add_column(head, justify="right", no_wrap=True)
     for one in costs:

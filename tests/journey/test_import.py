@@ -134,6 +134,11 @@ def test_dumps_that_do_not_fit_are_refused(arrays, tmp_path, change, says):
         import_model("mace", path, tmp_path / "bad.equic")
 
 
+def test_a_precision_that_weights_cannot_have_is_refused(dump, tmp_path):
+    with pytest.raises(EquicError, match="cannot be stored as `int8`"):
+        import_model("mace", dump, tmp_path / "a.equic", dtype="int8")
+
+
 def test_wrong_files_and_pythons_are_explained(tmp_path):
     (tmp_path / "no.npz").write_bytes(b"nothing")
     for source, python, says in (

@@ -1,6 +1,7 @@
 """Estimates against measurements: parameters exactly, matrix products within 15 %, memory within a factor of 1.5."""
 
 import itertools
+from pathlib import Path
 
 import pytest
 import torch
@@ -105,3 +106,12 @@ def test_the_table_of_costs(tmp_path):
     assert result.exit_code == 0, result.output
     assert "50 atoms with 12 neighbours each" in result.output
     assert "total" in result.output
+
+
+def test_the_summary_names_what_it_counts():
+    """Particles that all see each other have no density, and are no atoms."""
+    runner, examples = CliRunner(), Path(__file__).parents[2] / "examples"
+    found = runner.invoke(app, ["check", f"{examples}/06_charged_particles/spec.yaml"]).output
+    assert "all others: 99 among 100 particles" in found
+    assert "for 100 particles with derivatives" in found
+    assert "atoms/Å³" in runner.invoke(app, ["check", f"{examples}/01_ethanol/spec.yaml"]).output
