@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 
 from ..ir.graph import Graph
+from ..ir.ops import Product
 from ..ir.types import Hold, Verdict
 from ..language.codes import Code
 from ..language.schema import HardWithin
@@ -66,10 +67,14 @@ def _approximate(graph: Graph, ctx: Context, factor: str, hold: Hold, shown: set
         Code.ONLY_APPROXIMATE,
         graph[worst].span,
         f"`{worst}` keeps {factor} only to {here:.1e}{others}: {ctx.reasons[(worst, factor)]}",
-        help=f"write `{group}: {{hard: {{within: {accepted:.0e}}}}}` to accept it, a finer grid (`degree`), or an "
-        "op that is exact",
+        help=f"write `{group}: {{hard: {{within: {accepted:.0e}}}}}` to accept it, {_finer(graph[worst].op)}, or "
+        "an op that is exact",
         related=((ctx.source.span(path), f"{group} is declared {mode_name(mode)} here"),) if path else (),
     )
+
+
+def _finer(op: object) -> str:
+    return "more terms (`rank`)" if isinstance(op, Product) and op.mode == "cp" else "a finer grid (`degree`)"
 
 
 def _code(kind: str, factor: str) -> Code:

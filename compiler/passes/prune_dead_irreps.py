@@ -75,7 +75,8 @@ def _propagate(node: Node, live: Live, types: dict[str, Type]) -> None:
                 live[name] |= mine & _all(types[name])
         case Act() if node.op.form in ("pointwise", "norm", "vn_relu"):
             live[node.op.of] |= mine
-        case Product() if node.op.mode != "elementwise":  # whose blocks pair by their place
+        # blocks of `elementwise` pair by their place, factors are fitted to all that is asked for
+        case Product() if node.op.mode not in ("elementwise", "cp"):
             inputs = [types[name] for name in node.op.of]
             for path in node.op.paths(inputs):
                 if path.out.irrep in mine:
@@ -95,7 +96,7 @@ def _narrowed(node: Node, live: set[Irrep]) -> Node:
     match node.op:
         case Linear() | Power():
             field = "out"
-        case Product():
+        case Product() if node.op.mode != "cp":
             field = "irreps"
         case Sph() if live and max(irrep.l for irrep in live) < node.op.lmax:
             lmax = max(irrep.l for irrep in live)

@@ -34,8 +34,8 @@ def relax_symmetry(graph: Graph, ctx: Context) -> Graph:
         match node.op:
             case Linear():
                 return replace(node, op=node.op.model_copy(update={"relax": dials}))
-            case Product() if node.op.mode in ON_SPHERE:
-                return node  # products of functions have no paths of another parity
+            case Product() if node.op.mode in ON_SPHERE or node.op.mode == "cp":
+                return node  # these have no paths of another parity
             case Product() | Power() if inversion:
                 return replace(node, op=node.op.model_copy(update={"relax": inversion}))
         return node

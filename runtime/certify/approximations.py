@@ -77,7 +77,9 @@ def _item(subject: Subject, step: Any, rng: np.random.Generator) -> Item:
 def _leaves(model: Any, step: Any) -> list[tuple[str, str]] | None:
     """(value, rep) of the random features: those that the op reads, or that its values on a sphere are of."""
     if step.layer == "product":
-        return list(zip(step.inputs, (step.params["left"], step.params["right"]), strict=False))
+        reps = [step.params["left"], step.params["right"]]
+        weights = [f"{model.plan.step(name).dim}x0e" for name in step.inputs[2:]]
+        return list(zip(step.inputs, (*reps, *weights), strict=True))
     if "in" in step.params and step.layer in ("act", "sample"):
         return [(step.inputs[0], step.params["in"])]
     found: dict[str, str] = {}

@@ -15,6 +15,7 @@ from ..tables.wigner import wigner_3j
 from .base import Constant, Layer, Params
 from .product_channelwise import Channelwise, Separable
 from .product_connected import Connected
+from .product_cp import Factored
 from .sphere import Gaunt, SphereProduct
 
 
@@ -132,11 +133,16 @@ CONNECTIONS: dict[str, Callable[[Params], Layer]] = {
 }
 
 
-MODES: dict[str, Callable[[Params], Layer]] = {"uvu": Product, "gaunt": Gaunt, "s2grid": SphereProduct}
+MODES: dict[str, Callable[[Params], Layer]] = {
+    "uvu": Product,
+    "gaunt": Gaunt,
+    "s2grid": SphereProduct,
+    "cp": Factored,
+}
 
 
 def product(params: Params) -> Layer:
-    """The `product` step: the convolution "uvu", "connected" in another way, or of functions on the sphere."""
+    """The `product` step: a convolution, channels "connected" otherwise, functions on the sphere, or factors."""
     if params["mode"] in MODES:
         return MODES[params["mode"]](params)
     if params["mode"] != "connected" or params["connection"] not in CONNECTIONS:

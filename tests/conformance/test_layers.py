@@ -31,6 +31,7 @@ def draw(rows, rep, dtype=torch.float64, seed=0):
     return torch.randn(rows, Irreps.parse(rep).dim, generator=generator, dtype=torch.float64).to(dtype)
 
 
+EYE = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
 MIXED = "4x0e+3x1o+2x1e+2x2e+2x0o"
 PATHS = [[0, 0, 0, 1.0], [0, 1, 2, 1.0], [1, 1, 1, 1.0], [1, 2, 3, 1.0], [1, 0, 4, 1.0]]
 PRODUCT = {"left": "3x0e+3x1o", "right": "1x0e+1x1o+1x2e", "out": "3x0e+3x0e+3x1o+3x3o+3x1o", "mode": "uvu"}
@@ -193,6 +194,15 @@ EXAMPLES = {
         {"left": "2x0e+2x1o", "right": "1x0e+1x1o", "out": "2x0e+2x1o+2x2e", "mode": "gaunt", "degree": 4},
         [(5, "2x0e+2x1o"), (5, "1x0e+1x1o")],
         "2x0e+2x1o+2x2e",
+    ),
+    "product, by factors": (
+        "product",
+        {
+            **{"left": "2x1o", "right": "1x1o", "out": "2x0e", "mode": "cp", "learned": True},
+            "factors": {"left": EYE, "right": EYE, "out": [[3**-0.5] * 3]},
+        },
+        [(5, "2x1o"), (5, "1x1o")],
+        "2x0e",
     ),
     "norm, layer": ("norm", norm(MIXED), [(5, MIXED)], MIXED),
     "norm, merged": ("norm", norm(MIXED, form="rms", statistic="merged"), [(5, MIXED)], MIXED),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
 
 from ...language.codes import Code
 from ...language.wording import count_of
@@ -33,6 +35,7 @@ from .paths import (
     product_paths,
     weights_of,
 )
+from .product_cp import factor_lists, factored_paths, factored_work, infer_factored
 from .product_sphere import grid_degree, infer_on_sphere, sphere_paths
 from .sphere import GridDegree
 
@@ -51,6 +54,8 @@ class Product(Op):
       all paths add up, those with odd l1+l2+l3 (cross products) are missing, and there are no weights.
     - s2grid: the same by the points of a grid. Exact where the grid integrates `degree` >= l1+l2+l3 exactly, as
       it does by default with the fewest points; on a coarser grid approximate, to a measured error.
+    - cp: all couplings at once as a sum of `rank` products, y_u = w_u sum_r A_r (B_r . x_u)(C_r . Y_u), with one
+      weight for each channel. Exact without `rank`; with fewer terms approximate, to the error of the truncation.
 
     `weights` names numbers that weight every element by itself (a radial `mlp`); without it they are learned,
     and shared by all elements. `irreps` says which results are wanted; in `uvw` and `separable` it is the
@@ -65,22 +70,32 @@ class Product(Op):
     of: tuple[Ref, Ref]
     weights: Ref | None = None
     irreps: IrrepsField
-    mode: Connection | OnSphere = "uvu"
+    mode: Connection | OnSphere | Literal["cp"] = "uvu"
     degree: GridDegree | None = None
+    rank: Annotated[int, Field(ge=1, le=1024, strict=True)] | None = None
     relax: tuple[Dial, ...] = ()
 
     ports: ClassVar[tuple[str, ...]] = ("of", "weights")
     reference: ClassVar[str] = "thomas2018tensor"
 
+    def cites(self) -> str:
+        return {"gaunt": "luo2024gaunt", "s2grid": "luo2024gaunt", "cp": "lin2025tdn"}.get(
+            self.mode, self.reference
+        )
+
     def paths(self, types: Sequence[Type]) -> list[Path]:
         left, right = types[0].irreps, types[1].irreps
         if self.mode in ON_SPHERE:
             return sphere_paths(left, right, self.irreps)
+        if self.mode == "cp":
+            return factored_paths(left, right, self.irreps)
         return product_paths(left, right, self.irreps, self.relax, self.mode)
 
     def weight_count(self, types: Sequence[Type]) -> int:
         """How many weights the product takes, on every element or in all."""
         left, right = types[0].irreps, types[1].irreps
+        if self.mode == "cp":
+            return left.channels or 0
         return sum(weights_of(path, left, right, self.mode) for path in self.paths(types))
 
     def infer(self, types: Sequence[Type], site: Site) -> Type | None:
@@ -91,7 +106,7 @@ class Product(Op):
             return None
         if self.mode in ON_SPHERE:
             return self._on_sphere(types, site)
-        if not self._channels_fit(left, right, site):
+        if self.mode != "cp" and not self._channels_fit(left, right, site):
             return None
         paths = self.paths(types)
         reached = {path.out.irrep for path in paths}
@@ -100,6 +115,8 @@ class Product(Op):
             return None
         if not self._weights_fit(types, site):
             return None
+        if self.mode == "cp":
+            return self._factored(types, site)
         rep = self.irreps if self.mode in SUMMING else Irreps(tuple(path.out for path in paths))
         affine = any(one.affine for one in types)
         fades = max(one.fades for one in types)
@@ -116,6 +133,15 @@ class Product(Op):
         rep, holds = found
         fades = max(one.fades for one in types)
         return result_like(types, rep=rep, holds=holds, unit=_product_unit(types), fades=fades)
+
+    def _factored(self, types: Sequence[Type], site: Site) -> Type | None:
+        found = infer_factored(self, types, site)
+        if found is None:
+            return None
+        rep, holds = found
+        fades = max(one.fades for one in types)
+        result = result_like(types, rep=rep, holds=holds, unit=_product_unit(types), fades=fades)
+        return result.with_(holds=self._weighted(types, result, site))
 
     def _channels_fit(self, left: Type, right: Type, site: Site) -> bool:
         """Report channels that cannot be paired."""
@@ -199,6 +225,13 @@ class Product(Op):
         if self.mode in ON_SPHERE:
             return {**params, "mode": self.mode, "degree": grid_degree(self, types)}
         learned = self.weights is None and self.weight_count(types) > 0
+        if self.mode == "cp":
+            return {
+                **params,
+                "mode": "cp",
+                "learned": learned,
+                "factors": factor_lists(self, types, result),
+            }
         return {**params, "mode": "connected", "connection": self.mode, "learned": learned, "paths": paths}
 
     def parameters(self, types: Sequence[Type], result: Type, scope: Scope) -> int:
@@ -207,7 +240,9 @@ class Product(Op):
     def work(self, types: Sequence[Type], result: Type, scope: Scope) -> dict[Index, Work]:
         left, right = types[0].irreps, types[1].irreps
         flops, kept = 0.0, float(result.dim)
-        if self.mode == "uvu" and all(block.mul == 1 for block in right):
+        if self.mode == "cp":
+            flops, kept = factored_work(self, types, result)
+        elif self.mode == "uvu" and all(block.mul == 1 for block in right):
             # of each multiplicity: the couplings contracted with Y, then one small matrix product per element
             paths = self.paths(types)
             for mul in {path.out.mul for path in paths}:
