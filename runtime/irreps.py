@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from .errors import ArtifactError
 
@@ -62,6 +63,7 @@ class Irreps:
     blocks: tuple[Block, ...]
 
     @classmethod
+    @lru_cache(maxsize=1024)  # labels ask for their irreps once a frame
     def parse(cls, text: str) -> Irreps:
         """Read the text form.
 

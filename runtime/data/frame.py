@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
+from ase.data import atomic_numbers, chemical_symbols
 from equic.runtime.errors import DataError
 from equic.runtime.neighbors.lists import Array, Edges
 from equic.runtime.neighbors.pairs import edges_of
@@ -15,7 +16,7 @@ from equic.runtime.plan import Plan
 from numpy.typing import NDArray
 
 from .known import read_known
-from .labels import properties
+from .structure import Structure, structure_of
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -102,24 +103,40 @@ def frame_from_atoms(
     config_type: str = "",
     group: str = "",
 ) -> Frame:
-    """A frame of ASE Atoms, with its neighbours within the plan's cutoff.
+    """A frame of ASE Atoms, as `frame_of` makes it.
+
+    Raises:
+        DataError: as `frame_of`.
+    """
+    structure = structure_of(atoms)
+    return frame_of(structure, plan, source=source, labels=labels, config_type=config_type, group=group)
+
+
+def frame_of(
+    structure: Structure,
+    plan: Plan,
+    *,
+    source: str,
+    labels: Mapping[str, Array] | None = None,
+    config_type: str = "",
+    group: str = "",
+) -> Frame:
+    """A frame of a structure, with its neighbours within the plan's cutoff; it holds the structure's arrays.
 
     Raises:
         DataError: an element that the plan does not know, or a structure that `neighbor_list` refuses.
     """
     labels = {} if labels is None else dict(labels)
-    pbc = np.array(atoms.pbc, dtype=bool)
-    cell = np.array(atoms.cell, dtype=np.float64) if pbc.any() else np.zeros((3, 3))
-    positions = np.array(atoms.positions, dtype=np.float64)
-    species = species_indices(atoms, plan, source)
-    edges, shifts = edges_of(plan.system, positions, cell, pbc, where=source)
-    alone = len(atoms) == 1 and means_isolated_atom(config_type)
+    cell = structure.cell if structure.pbc.any() else np.zeros((3, 3))
+    species = species_indices(structure.numbers, plan, source)
+    edges, shifts = edges_of(plan.system, structure.positions, cell, structure.pbc, where=source)
+    alone = len(structure) == 1 and means_isolated_atom(config_type)
     return Frame(
-        numbers=np.array(atoms.numbers, dtype=np.int64),
+        numbers=structure.numbers,
         species=species,
-        positions=positions,
+        positions=structure.positions,
         cell=cell,
-        pbc=pbc,
+        pbc=structure.pbc,
         edges=edges,
         shifts=shifts,
         labels=labels,
@@ -127,21 +144,24 @@ def frame_from_atoms(
         config_type=config_type,
         per_atom=frozenset(target for target in labels if plan.outputs[target].index == "node"),
         group=group,
-        inputs=read_known(properties(atoms), plan, len(atoms), source, optional=alone),
+        inputs=read_known(structure.found, plan, len(structure), source, optional=alone),
     )
 
 
-def species_indices(atoms: Atoms, plan: Plan, source: str) -> NDArray[np.int64]:
+def species_indices(numbers: NDArray[np.int64], plan: Plan, source: str) -> NDArray[np.int64]:
     """The place of each atom's element in the plan's list: [N] int64.
 
     Raises:
         DataError: an element that is not in the list.
     """
-    place = {symbol: index for index, symbol in enumerate(plan.system["species"])}
-    symbols = atoms.get_chemical_symbols()
-    if unknown := sorted(set(symbols) - set(place)):
+    species = plan.system["species"]
+    table = np.full(len(chemical_symbols), -1, dtype=np.int64)
+    table[[atomic_numbers[symbol] for symbol in species]] = np.arange(len(species))
+    found = table[numbers]
+    if (found < 0).any():
+        unknown = sorted({chemical_symbols[number] for number in numbers[found < 0]})
         raise DataError(
-            f"{source} contains {', '.join(unknown)}; `{plan.name}` knows only {', '.join(place)}",
+            f"{source} contains {', '.join(unknown)}; `{plan.name}` knows only {', '.join(species)}",
             help="add the element to `species` and train again, or leave the structure out",
         )
-    return np.array([place[symbol] for symbol in symbols], dtype=np.int64)
+    return found

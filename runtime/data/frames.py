@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, overload, runtime_checkable
+from typing import Any, Protocol, overload, runtime_checkable
 
 import numpy as np
+from ase.data import atomic_numbers
 from equic.runtime.errors import DataError
 from equic.runtime.plan import Plan
 from numpy.typing import NDArray
 
-from .frame import Frame, frame_from_atoms, means_isolated_atom
-from .labels import Array, output_of, properties, scaled_label
+from .frame import Frame, frame_of, means_isolated_atom
+from .labels import Array, output_of, scaled_label
 from .paths import existing_file
-from .structures import read_structures
+from .structure import Structure
+from .structures import read_quickly
 from .words import did_you_mean
-
-if TYPE_CHECKING:
-    from ase import Atoms
 
 Progress = Callable[[str, int], None]  # (file, frames read so far)
 
@@ -115,22 +114,21 @@ def each_frame(plan: Plan, spec: Mapping[str, Any], *, progress: Progress | None
     path = existing_file(spec["path"])
     for target in spec["labels"]:
         output_of(target, plan)
-    known = set(plan.system["species"])
+    known = {atomic_numbers[symbol] for symbol in plan.system["species"]}
     number = -1
-    for number, atoms in enumerate(read_structures(path)):
-        config_type = str(atoms.info.get("config_type", ""))
-        is_isolated = len(atoms) == 1 and means_isolated_atom(config_type)
+    for number, structure in enumerate(read_quickly(path)):
+        config_type = str(structure.found.get("config_type", ""))
+        is_isolated = len(structure) == 1 and means_isolated_atom(config_type)
         # free atoms of elements that the model does not need do no harm
-        if not is_isolated or atoms.get_chemical_symbols()[0] in known:
+        if not is_isolated or structure.numbers[0] in known:
             source = f"{path.name}:frame {number}"
-            found = properties(atoms)
-            yield frame_from_atoms(
-                atoms,
+            yield frame_of(
+                structure,
                 plan,
                 source=source,
-                labels=_labels(atoms, found, plan, spec["labels"], source, optional=is_isolated),
+                labels=_labels(structure, plan, spec["labels"], source, optional=is_isolated),
                 config_type=config_type,
-                group="" if is_isolated else _group(found, spec.get("group"), source),
+                group="" if is_isolated else _group(structure.found, spec.get("group"), source),
             )
         if progress is not None:
             progress(path.name, number + 1)
@@ -149,8 +147,7 @@ def _group(found: Mapping[str, Any], key: str | None, source: str) -> str:
 
 
 def _labels(
-    atoms: Atoms,
-    found: Mapping[str, Any],
+    structure: Structure,
     plan: Plan,
     specs: Mapping[str, Mapping[str, Any]],
     source: str,
@@ -159,7 +156,7 @@ def _labels(
 ) -> dict[str, Array]:
     """The labels of a structure in internal units; `optional` ones may be missing."""
     return {
-        target: scaled_label(found, spec, plan.outputs[target], atoms, source)
+        target: scaled_label(structure.found, spec, plan.outputs[target], structure, source)
         for target, spec in specs.items()
-        if not optional or spec["key"] in found
+        if not optional or spec["key"] in structure.found
     }

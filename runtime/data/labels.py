@@ -16,6 +16,8 @@ from .words import did_you_mean
 if TYPE_CHECKING:
     from ase import Atoms
 
+    from .structure import Structure
+
 Array = NDArray[np.float64]
 
 _VOIGT = ((0, 5, 4), (5, 1, 3), (4, 3, 2))  # ASE's order: xx, yy, zz, yz, xz, xy
@@ -95,7 +97,11 @@ def read_label(found: Mapping[str, Any], key: str, output: Output, atoms: int, w
 
 
 def scaled_label(
-    found: Mapping[str, Any], spec: Mapping[str, Any], output: Output, atoms: Atoms, where: str
+    found: Mapping[str, Any],
+    spec: Mapping[str, Any],
+    output: Output,
+    atoms: Atoms | Structure,
+    where: str,
 ) -> Array:
     """The label that `spec` = {key, factor} names, in the units of the plan.
 

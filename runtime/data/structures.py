@@ -11,25 +11,52 @@ from equic.runtime.errors import DataError
 
 from .deepmd import read_deepmd
 from .paths import existing_file
+from .structure import Structure, structure_of
 
 if TYPE_CHECKING:
     from ase import Atoms
 
 
-def read_structures(path: Path) -> Iterator[Atoms]:
-    """The structures of a file, or of a folder in DeePMD's layout, one by one.
+def read_quickly(path: Path) -> Iterator[Structure]:
+    """The structures of a file or folder, as `structure_of` those of `read_structures`, to the same bits.
+
+    Extended XYZ in its common layout is read without ASE, in less than half the time.
+
+    Raises:
+        DataError: as `read_structures`.
+    """
+    from ase.io.formats import UnknownFileTypeError, filetype
+
+    from .extxyz import NotPlain, read_plain
+
+    number = 0
+    try:
+        # an `@` in a name is a choice of frames to ASE
+        if path.is_file() and "@" not in path.name and filetype(str(path)) == "extxyz":
+            for structure in read_plain(path):
+                yield structure
+                number += 1
+            return
+    except (NotPlain, UnknownFileTypeError):
+        pass
+    for atoms in read_structures(path, start=number):
+        yield structure_of(atoms)
+
+
+def read_structures(path: Path, start: int = 0) -> Iterator[Atoms]:
+    """The structures of a file, or of a folder in DeePMD's layout, from number `start` on, one by one.
 
     Raises:
         DataError: the file is damaged, or in a format that ASE does not know; the message counts frames
             from 0.
     """
     if path.is_dir():
-        yield from read_deepmd(path)
+        yield from islice(read_deepmd(path), start, None)
         return
     import ase.io
 
-    number = 0
-    structures = ase.io.iread(path, index=":")
+    number = start
+    structures = ase.io.iread(path, index=f"{start}:")
     while True:
         try:
             atoms = next(structures)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from equic.runtime.errors import DataError
 from numpy.typing import ArrayLike, NDArray
@@ -15,6 +17,9 @@ COINCIDENT = 1e-6
 # vesin decides who is within the cutoff by its own rounding; we ask for a little more and decide ourselves,
 # so that a list built afresh and one filtered from a larger list agree to the last pair.
 _MARGIN = 1.0 + 1e-9
+# Of so few atoms that nothing repeats, all pairs are compared sooner than a search has begun: 16 against 120 µs
+# for 9 atoms, 0.5 against 1.6 ms for 64.
+_FEW = 64
 
 
 def neighbor_list(
@@ -50,7 +55,10 @@ def neighbor_list(
     points, lattice, periodic = checked_structure(positions, cell, pbc, where)
     if not (np.isfinite(cutoff) and cutoff > 0):
         raise DataError(f"a cutoff must be a positive length, not {cutoff}")
-    edges, shifts = candidate_pairs(points, lattice, periodic, cutoff, where)
+    if len(points) <= _FEW and not periodic.any():
+        edges, shifts = _every_pair(len(points))
+    else:
+        edges, shifts = candidate_pairs(points, lattice, periodic, cutoff, where)
     return within(points, lattice, edges, shifts, cutoff, where)
 
 
@@ -101,6 +109,13 @@ def candidate_pairs(
     order = np.lexsort((images[:, 2], images[:, 1], images[:, 0], source, target))
     edges = np.stack([source, target]).astype(np.int64)[:, order]
     return edges, images[order].astype(np.float64)
+
+
+@lru_cache(maxsize=_FEW + 1)
+def _every_pair(count: int) -> tuple[Edges, Array]:
+    """All ordered pairs of different atoms, by target, then source; they are shared, and not to be changed."""
+    target, source = np.nonzero(~np.eye(count, dtype=bool))
+    return np.stack([source, target]).astype(np.int64), np.zeros((len(source), 3))
 
 
 def within(
