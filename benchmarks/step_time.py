@@ -1,5 +1,7 @@
-"""Time of one step of our MACE on the CPU: energy and forces, and a training step.
+"""Time of one step of our MACE on the CPU in each of its forms: energy and forces, and a training step.
 
+Forms:    generated C; torch on tables of neighbours, what serves without a compiler and on GPUs; the layers as they
+are written, which the other two are compared with, in turn in one process. One thread is timed by the processor.
 Model:    2 layers, correlation 3, cutoff 5 Å, radial network 64-64-64, features C x 0e + C x 1o between the
 layers. Systems:  acac10, ten acetylacetone molecules of 15 atoms in one batch; si216, a rattled diamond cell,
 periodic. Training: loss on energy per atom and forces, gradients of all weights; the optimiser's own update
@@ -8,6 +10,7 @@ is left out.
 
 import statistics
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,10 +18,11 @@ from itertools import product
 from typing import Any
 
 import numpy as np
-from common import Measurement, Row, cores, interleaved, parser, run, spread_of
+from common import Measurement, Row, cores, interleaved, paired_ratio, parser, run, spread_of
 
 CUTOFF = 5.0
 WHAT = ("energy+forces", "training step")
+FORMS = {"c": "generated C", "torch": "torch on tables", "reference": "layers as written"}
 # keto form; the geometry only has to be chemically plausible
 ACETYLACETONE = (
     "C5O2H8",
@@ -41,9 +45,10 @@ class Case:
     dtype: str
     threads: int
 
-    def name(self, what: str) -> str:
-        """The name of a row: what is measured, the model, the system."""
-        return f"{what}, mace {self.channels}x0e+{self.channels}x1o lmax {self.lmax}, {self.system}"
+    def name(self, what: str, form: str) -> str:
+        """The name of a row: what is measured, the model, the system, the form."""
+        model = f"mace {self.channels}x0e+{self.channels}x1o lmax {self.lmax}"
+        return f"{what}, {model}, {self.system}, {FORMS[form]}"
 
 
 def cases(quick: bool) -> Iterator[Case]:
@@ -80,29 +85,37 @@ def structures(system: str) -> list[Any]:
 
 
 def measure(case: Case, repeats: int) -> Sequence[Row]:
-    """Both rows of a case, timed in turn."""
+    """All rows of a case, timed in turn."""
     import torch
 
     torch.set_num_threads(case.threads)
-    seconds = interleaved(steps_of(case), repeats)
-    return [
-        Row(
-            name=case.name(what),
-            value=1e3 * statistics.median(samples),
-            unit="ms",
-            better="lower",
-            spread=None if (spread := spread_of(samples)) is None else 1e3 * spread,
-            threads=case.threads,
-            dtype=case.dtype,
-        )
-        for what, samples in seconds.items()
-    ]
+    clock = time.process_time if case.threads == 1 else time.perf_counter
+    rows = []
+    for what, steps in steps_of(case).items():
+        seconds = interleaved(steps, repeats, clock=clock)
+        for form, samples in seconds.items():
+            rows.append(
+                Row(
+                    name=case.name(what, form),
+                    value=1e3 * statistics.median(samples),
+                    unit="ms",
+                    better="lower",
+                    reference=None if form == "reference" else 1e3 * statistics.median(seconds["reference"]),
+                    source=None if form == "reference" else "the layers as written, in turn in one process",
+                    ratio=None if form == "reference" else paired_ratio(samples, seconds["reference"])[0],
+                    spread=None if (spread := spread_of(samples)) is None else 1e3 * spread,
+                    threads=case.threads,
+                    dtype=case.dtype,
+                )
+            )
+    return rows
 
 
-def steps_of(case: Case) -> dict[str, Callable[[], object]]:
-    """The two steps of a case as functions without arguments, on fixed inputs and random labels."""
+def steps_of(case: Case) -> dict[str, dict[str, Callable[[], object]]]:
+    """Both steps of a case in each form as functions without arguments, on fixed inputs and random labels."""
     import torch
     from equic.runtime.build import build_module
+    from equic.runtime.model import Model
     from equic.runtime.neighbors import model_inputs
     from equic.runtime.testing.plans import mace_plan
     from equic.runtime.training.losses import loss_terms, term_losses
@@ -119,8 +132,11 @@ def steps_of(case: Case) -> dict[str, Callable[[], object]]:
     )
     inputs = model_inputs(frames, plan)
     counts = torch.bincount(inputs["system"]).double()
-    model = build_module(plan, seed=0, dtype=getattr(torch, case.dtype))
-    model.set_statistics({"average_neighbors": inputs["edges"].shape[1] / len(inputs["positions"])})
+    models = {
+        form: build_module(plan, seed=0, dtype=getattr(torch, case.dtype), kernels=form) for form in FORMS
+    }
+    for model in models.values():
+        model.set_statistics({"average_neighbors": inputs["edges"].shape[1] / len(inputs["positions"])})
     draw = torch.Generator().manual_seed(0)
     labels = {
         "energy": torch.randn(len(frames), generator=draw, dtype=torch.float64),
@@ -129,17 +145,18 @@ def steps_of(case: Case) -> dict[str, Callable[[], object]]:
     terms = loss_terms(plan)
     weights = torch.tensor([term.weight for term in terms], dtype=torch.float64)
 
-    def predict() -> object:
-        return model(inputs)
-
-    def train() -> object:
+    def train(model: Model) -> object:
         model.zero_grad(set_to_none=True)
         outputs = model(inputs, create_graph=True)
         loss = weights @ term_losses(terms, outputs, labels, counts)
         loss.backward()
         return loss
 
-    return dict(zip(WHAT, (predict, train), strict=True))
+    predict, fit = WHAT
+    return {
+        predict: {form: partial(model, inputs) for form, model in models.items()},
+        fit: {form: partial(train, model) for form, model in models.items()},
+    }
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -148,7 +165,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     repeats = options.repeats or (5 if options.quick else 15)
     groups = [
         Measurement(
-            keys=tuple((case.name(what), case.threads, case.dtype) for what in WHAT),
+            keys=tuple(
+                (case.name(what, form), case.threads, case.dtype) for what, form in product(WHAT, FORMS)
+            ),
             measure=partial(measure, case, repeats),
         )
         for case in cases(options.quick)

@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 
 from .errors import ArtifactError
-from .kernels import Fused, find_toolchain, fuse, toolchain
+from .kernels import Form, Fused, find_toolchain, fuse, toolchain
 from .layers import LAYERS
 from .layers.base import Layer
 from .model import Model
@@ -18,7 +18,7 @@ from .plan import Plan
 
 __all__ = ["Kernels", "Model", "build_module"]
 
-Kernels = Literal["auto", "reference", "c"]
+Kernels = Literal["auto", "reference", "torch", "c"]
 
 
 def build_module(
@@ -26,9 +26,9 @@ def build_module(
 ) -> Model:
     """The module of a plan, with fresh weights.
 
-    `kernels` says what computes messages and powers: "reference" the layers as they are written, "c" generated
-    C (on the CPU; elsewhere such a model uses the layers), "auto" C where a compiler is found. It changes
-    rounding and time, and neither plan nor weights.
+    `kernels` says what computes messages and powers: "reference" the layers as they are written, "torch" messages
+    on tables of neighbours, without scatter, "c" generated C on the CPU and "torch" elsewhere, "auto" C where a
+    compiler is found, else "torch". It changes rounding and time, and neither plan nor weights.
 
     Each step draws from its own generator, seeded by (`seed`, the step's name): the global random state
     is neither read nor moved, and a step added elsewhere in the plan leaves the others' weights alone.
@@ -49,18 +49,23 @@ def build_module(
             ) from error
         layer.initialise(_generator(seed, step.name))
         layers[step.name] = layer
-    return Model(plan, layers, _fused(plan, layers, kernels)).to(dtype)
+    return Model(plan, layers, _programs(plan, layers, kernels)).to(dtype)
 
 
-def _fused(plan: Plan, layers: dict[str, Layer], kernels: Kernels) -> Fused | None:
+def _programs(plan: Plan, layers: dict[str, Layer], kernels: Kernels) -> list[Fused]:
+    """The programs that a model may run, the first that can first."""
+    forms: tuple[Form, ...] = ("c", "torch")
     if kernels == "reference":
-        return None
-    found = fuse(plan, layers)
-    if found is None:
-        return None
-    if kernels == "c":
-        toolchain()
-    return found if kernels == "c" or _compiler_found() else None
+        return []
+    if kernels == "torch":
+        forms = ("torch",)
+    found = [program for form in forms if (program := fuse(plan, layers, form)) is not None]
+    if found and found[0].form == "c":
+        if kernels == "c":
+            toolchain()
+        elif not _compiler_found():
+            return found[1:]
+    return found
 
 
 @cache

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -65,18 +65,18 @@ class Model(nn.Module):
     space: state [batch, dim].
     """
 
-    def __init__(self, plan: Plan, layers: Mapping[str, Layer], fused: Fused | None = None) -> None:
+    def __init__(self, plan: Plan, layers: Mapping[str, Layer], programs: Sequence[Fused] = ()) -> None:
         super().__init__()
         self.plan = plan
-        self.fused = fused.steps if fused else ()  # the program on kernels, where there is one
-        own = fused.layers if fused else {}
-        self.kernels = nn.ModuleDict({module_name(name): layer for name, layer in own.items()})
-        self._kernel_names = {name: module_name(name) for name in own}
+        # the plan's steps, and programs on kernels that stand for them
+        self._programs: dict[str, tuple[Step, ...]] = {program.form: program.steps for program in programs}
+        self._programs["reference"] = plan.steps
+        self.kernels = nn.ModuleDict({program.form: _modules(program.layers) for program in programs})
         self.statistics = Statistics(statistic_shapes(plan))
         self._module_names = {name: module_name(name) for name in layers}
         if len(set(self._module_names.values())) < len(layers):
             raise ArtifactError("two steps have names that differ only in special characters")
-        self.steps = nn.ModuleDict({self._module_names[name]: layer for name, layer in layers.items()})
+        self.steps = _modules(layers)
         self._differentiates = any(step.layer in DIFFERENTIATING for step in plan.steps)
         by = (step.params["wrt"] for step in plan.steps if step.layer == "grad")
         self._leaves = tuple(
@@ -87,7 +87,7 @@ class Model(nn.Module):
         self._numbers = frozenset(name for name, at in self._outputs.items() if plan.step(at).dim == 1)
         fields = {field for layer in layers.values() for field in layer.fields} - {"volume"}
         self._needs = frozenset(fields | ({"cell", "system", "positions"} if self._strains else set()))
-        self._schedules: dict[tuple[tuple[str, ...], bool], list[tuple[Step, list[str]]]] = {}
+        self._schedules: dict[tuple[tuple[str, ...], str], list[tuple[Step, list[str]]]] = {}
 
     @property
     def dtype(self) -> torch.dtype:
@@ -99,6 +99,16 @@ class Model(nn.Module):
         layer = self.steps[self._module_names[step]]
         assert isinstance(layer, Layer)
         return layer
+
+    @property
+    def form(self) -> Literal["c", "torch", "reference"]:
+        """What computes on the CPU: generated C, torch on tables of neighbours, or the layers as written."""
+        return "c" if "c" in self._programs else "torch" if "torch" in self._programs else "reference"
+
+    @property
+    def fused(self) -> tuple[Step, ...]:
+        """The program on generated C; empty without one."""
+        return self._programs.get("c", ())
 
     @property
     def output_steps(self) -> tuple[str, ...]:
@@ -114,16 +124,18 @@ class Model(nn.Module):
         """What gives numbers without autograd, where the program is one for it."""
         # tracers see operators, not what the runner does with addresses
         traced = torch.compiler.is_compiling() or any(type(value) is not Tensor for value in inputs.values())
-        if traced or not self._on_kernels(inputs, self.output_steps):
+        if traced or self._form(inputs, self.output_steps) != "c":
             return None
         from .kernels.runner import runner_for
 
         return runner_for(self)
 
-    def kernel(self, step: str) -> Layer:
-        """The kernel that serves one step of the fused program; its layer where it has none."""
-        name = self._kernel_names.get(step)
-        layer = self.layer(step) if name is None else self.kernels[name]
+    def kernel(self, step: str, form: str = "c") -> Layer:
+        """The kernel that serves one step of a program; its layer where it has none."""
+        name = module_name(step)
+        if form not in self.kernels or name not in self.kernels[form]:
+            return self.layer(step)
+        layer = self.kernels[form][name]
         assert isinstance(layer, Layer)
         return layer
 
@@ -184,31 +196,34 @@ class Model(nn.Module):
             for context in self._grad_contexts(create_graph):
                 stack.enter_context(context)
             run = _Run(self, inputs, create_graph)
-            fused = self._on_kernels(inputs, wanted)
-            for step, unread in self._schedule(wanted, fused):
-                run.values[step.name] = run.evaluate(step, fused)
+            form = self._form(inputs, wanted)
+            for step, unread in self._schedule(wanted, form):
+                run.values[step.name] = run.evaluate(step, form)
                 for name in unread:
                     del run.values[name]
             return {name: run.values[name] for name in wanted}
 
-    def _on_kernels(self, inputs: Mapping[str, Tensor], wanted: tuple[str, ...]) -> bool:
-        """Whether kernels serve: on the CPU, and for values that exist when they run."""
-        if not self.fused or any(value.device.type != "cpu" for value in inputs.values()):
-            return False
-        return set(wanted) <= {step.name for step in self.fused}
+    def _form(self, inputs: Mapping[str, Tensor], wanted: tuple[str, ...]) -> str:
+        """Which program runs: the first that has the wanted steps and serves where the inputs are."""
+        elsewhere = any(value.device.type != "cpu" for value in inputs.values())
+        return next(
+            form
+            for form, steps in self._programs.items()
+            if not (form == "c" and elsewhere) and set(wanted) <= {step.name for step in steps}
+        )
 
-    def _schedule(self, wanted: tuple[str, ...], fused: bool) -> list[tuple[Step, list[str]]]:
+    def _schedule(self, wanted: tuple[str, ...], form: str) -> list[tuple[Step, list[str]]]:
         """The steps up to the last wanted one, each with the values that nobody reads after it."""
-        if (wanted, fused) not in self._schedules:
-            program = self.fused if fused else self.plan.steps
+        if (wanted, form) not in self._schedules:
+            program = self._programs[form]
             names = [step.name for step in program]
             steps = program[: max(names.index(name) for name in wanted) + 1]
             last = {name: step.name for step in steps for name in (step.name, *step.inputs)}
-            self._schedules[wanted, fused] = [
+            self._schedules[wanted, form] = [
                 (step, [name for name, at in last.items() if at == step.name and name not in wanted])
                 for step in steps
             ]
-        return self._schedules[wanted, fused]
+        return self._schedules[wanted, form]
 
     def _grad_contexts(self, create_graph: bool) -> list[AbstractContextManager[Any]]:
         if self._differentiates:
@@ -253,8 +268,8 @@ class _Run:
             self.context["positions"] = positions + torch.bmm(positions[:, None], of_atom)[:, 0]
             self.context["cell"] = cell + torch.bmm(cell, symmetric)
 
-    def evaluate(self, step: Step, fused: bool) -> Tensor:
-        layer = self.model.kernel(step.name) if fused else self.model.layer(step.name)
+    def evaluate(self, step: Step, form: str) -> Tensor:
+        layer = self.model.kernel(step.name, form)
         values = [self.values[name] for name in step.inputs]
         if step.layer in DIFFERENTIATING:
             wrt = "state" if step.layer == "poisson" else step.params["wrt"]
@@ -282,6 +297,10 @@ class _Run:
         """Whether another scalar is differentiated too, so that the graph must live on."""
         scalars = {step.inputs[0] for step in self.model.plan.steps if step.layer in DIFFERENTIATING}
         return len(scalars) > 1
+
+
+def _modules(layers: Mapping[str, Layer]) -> nn.ModuleDict:
+    return nn.ModuleDict({module_name(name): layer for name, layer in layers.items()})
 
 
 def module_name(step: str) -> str:

@@ -118,16 +118,13 @@ def _judged(
 
 
 def kernel_item(subject: Subject, rng: np.random.Generator) -> Item:
-    """How far a model on generated kernels is from the same model on its layers as they are written.
+    """How far a model on kernels, of C or of torch, is from the same model on its layers as they are written.
 
     Both in the same precision, on random frames; the difference as in `parity_item`. A model that runs on the
     layers themselves has nothing to compare.
     """
-    if not subject.call.fused:
+    if subject.call.form == "reference":
         return not_applicable(PARITY, subject.dtype, "this model runs on the reference layers themselves")
-    if subject.device.type != "cpu":
-        why = f"on {subject.device.type} this model runs on the reference layers themselves"
-        return not_applicable(PARITY, subject.dtype, why)
     reference = Subject(_on_layers(subject.call), subject.dtype, subject.device)
     frames = _frames(subject.plan, rng)
     expected, found = _answers(reference, frames), _answers(subject, frames)

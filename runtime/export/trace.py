@@ -43,9 +43,7 @@ def recast(
     It is built anew from its plan, so that constant tables have the full precision of `dtype`; what was
     learned or measured (weights, statistics) is copied.
     """
-    twin = build_module(
-        model.plan, seed=0, dtype=dtype, kernels=kernels or ("c" if model.fused else "reference")
-    )
+    twin = build_module(model.plan, seed=0, dtype=dtype, kernels=kernels or model.form)
     learned = {name for name, _ in model.named_parameters()}
     state = model.state_dict()
     with torch.no_grad():

@@ -4,8 +4,9 @@
     power                                                     a polynomial
     density                                                   sums of outer products
 
-The plan stays as it is, and so do its weights and hashes: an artifact written anywhere runs on whatever the
-machine at hand can do, and every step can still be looked at by itself.
+In one of two forms: generated C, on the CPU; plain torch without scatter, anywhere, where powers stay the layers
+that they are. The plan stays as it is, and so do its weights and hashes: an artifact written anywhere runs on
+whatever the machine at hand can do, and every step can still be looked at by itself.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from equic.runtime.layers.base import Layer
 from equic.runtime.layers.density import Density
@@ -22,11 +24,15 @@ from equic.runtime.plan import Plan, Step
 from .density import DensityKernel
 from .edges import EdgeOrder
 from .message import NORMS, Message, message_terms
+from .padded import PaddedDensity, PaddedMessage
 from .power import PowerKernel, count_terms
+from .slots import EdgeSlots
 
 # Code longer than this takes the compiler many seconds; the reference layers serve such steps.
 MAX_TERMS = 4000
 ORDER = "~edge_order"
+
+Form = Literal["c", "torch"]
 
 _PRODUCT_KEYS = {"left", "right", "out", "mode", "paths"}
 
@@ -37,9 +43,10 @@ class Fused:
 
     steps: tuple[Step, ...]
     layers: Mapping[str, Layer]
+    form: Form
 
 
-def fuse(plan: Plan, layers: Mapping[str, Layer]) -> Fused | None:
+def fuse(plan: Plan, layers: Mapping[str, Layer], form: Form = "c") -> Fused | None:
     """The plan's program on kernels; None where no step has one.
 
     Steps that several others read, outputs, and products whose code would be too long stay as they are.
@@ -50,7 +57,7 @@ def fuse(plan: Plan, layers: Mapping[str, Layer]) -> Fused | None:
     made: dict[str, Layer] = {}
     replaced: dict[str, Step] = {}
     for step in plan.steps:
-        if step.layer == "power":
+        if step.layer == "power" and form == "c":
             layer = layers[step.name]
             if isinstance(layer, Power) and count_terms(layer) <= MAX_TERMS:
                 made[step.name] = PowerKernel(layer)
@@ -58,36 +65,39 @@ def fuse(plan: Plan, layers: Mapping[str, Layer]) -> Fused | None:
         elif step.layer == "density":
             layer = layers[step.name]
             assert isinstance(layer, Density)
-            made[step.name] = DensityKernel(layer, by_name[step.inputs[2]].dim)
+            hidden = by_name[step.inputs[2]].dim
+            made[step.name] = DensityKernel(layer, hidden) if form == "c" else PaddedDensity(layer)
             replaced[step.name] = replace(step, inputs=(*step.inputs, ORDER))
         elif step.layer == "reduce" and step.params["from"] == "edge" and step.params["to"] == "node":
             product = by_name[step.inputs[0]]
             alone = readers[product.name] == 1 and product.name not in outputs
             scaled = step.params["norm"] in NORMS
-            if product.layer == "product" and alone and scaled and _is_message(product, by_name):
+            if product.layer == "product" and alone and scaled and _is_message(product, by_name, form):
                 x, y, w = product.inputs
                 inputs = (*by_name[x].inputs, y, w, ORDER)
-                made[step.name] = Message(product.params, step.params["norm"])
+                made[step.name] = (Message if form == "c" else PaddedMessage)(
+                    product.params, step.params["norm"]
+                )
                 replaced[step.name] = replace(step, inputs=inputs)
     if not made:
         return None
     program = [replaced.get(step.name, step) for step in plan.steps]
     first = next((i for i, step in enumerate(program) if ORDER in step.inputs), None)
     if first is not None:
-        made[ORDER] = EdgeOrder()
+        made[ORDER] = EdgeOrder() if form == "c" else EdgeSlots()
         nodes = next(step.name for step in program if step.layer == "input" and step.index == "node")
         program.insert(first, Step(ORDER, "edge_order", (nodes,), {}, "edge", "", "1", 0))
-    return Fused(_needed(program, outputs | set(replaced)), made)
+    return Fused(_needed(program, outputs | set(replaced)), made, form)
 
 
-def _is_message(product: Step, by_name: Mapping[str, Step]) -> bool:
+def _is_message(product: Step, by_name: Mapping[str, Step], form: Form) -> bool:
     gather = by_name[product.inputs[0]]
     return (
         product.params["mode"] == "uvu"
         and set(product.params) == _PRODUCT_KEYS
         and gather.layer == "gather"
         and gather.params["role"] == "source"
-        and message_terms(product.params) <= MAX_TERMS
+        and (form == "torch" or message_terms(product.params) <= MAX_TERMS)
     )
 
 

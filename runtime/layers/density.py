@@ -64,11 +64,11 @@ class Density(Layer):
 
     def sums(self, harmonics: Tensor, hidden: Tensor, species: Tensor, edges: Tensor) -> Tensor:
         """D as [node, m, species * hidden]: one matrix for all nodes and components of an irrep."""
-        nodes, size = species.shape[0], hidden.shape[1]
+        nodes, components, size = species.shape[0], harmonics.shape[1], hidden.shape[1]
         row = edges[1] * self.species + species.index_select(0, edges[0])
         terms = (harmonics[:, :, None] * hidden[:, None, :]).flatten(1)
         zeros = terms.new_zeros(nodes * self.species, terms.shape[1])
-        sums = zeros.index_add(0, row, terms).view(nodes, self.species, -1, size)
+        sums = zeros.index_add(0, row, terms).view(nodes, self.species, components, size)
         return sums.transpose(1, 2).flatten(2)
 
     def mix(self, table: Tensor, sums: Tensor, average_neighbors: Tensor, matrix: Tensor) -> Tensor:

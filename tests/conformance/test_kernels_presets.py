@@ -48,17 +48,20 @@ def test_there_are_presets():
     assert {"mace", "nequip"} <= set(atoms_presets())
 
 
-@pytest.mark.skipif(find_toolchain() is None, reason="no C compiler")
+NEEDS_COMPILER = pytest.mark.skipif(find_toolchain() is None, reason="no C compiler")
+
+
+@pytest.mark.parametrize("kernels", [pytest.param("c", marks=NEEDS_COMPILER), "torch"])
 @pytest.mark.parametrize("name", atoms_presets())
-def test_a_preset_gives_the_same_on_kernels(name):
+def test_a_preset_gives_the_same_on_kernels(name, kernels):
     """Energies, forces, and gradients of a loss on both; the statistics are not those of an untrained model."""
     plan = plan_of(name)
     frames = [molecule("CH3CH2OH"), Atoms("OH", positions=[[0, 0, 0], [0.9, 0.3, 0.1]]), Atoms("C")]
     frames[0].rattle(0.05, seed=1)
     inputs = model_inputs(frames, plan)
     found = []
-    for kernels in ("c", "reference"):
-        model = build_module(plan, seed=3, dtype=torch.float64, kernels=kernels)
+    for form in (kernels, "reference"):
+        model = build_module(plan, seed=3, dtype=torch.float64, kernels=form)
         statistics = {"average_neighbors": 3.7, "scale": 1.4, "shift": -0.3}
         model.set_statistics({key: value for key, value in statistics.items() if key in plan.statistics})
         outputs = model(inputs, create_graph=True)

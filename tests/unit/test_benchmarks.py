@@ -54,10 +54,12 @@ def test_step_time_runs_quickly_and_writes_the_format(load, tmp_path, capsys):
     data = json.loads(file.read_text())
     check_format(data)
     assert data["quick"]
-    assert [row["name"].split(",")[0] for row in data["rows"]] == ["energy+forces", "training step"] * 2
-    inference, training = (row["value"] for row in data["rows"][:2])
+    names = [row["name"].split(", ") for row in data["rows"]]
+    assert [name[0] for name in names[::3]] == ["energy+forces", "training step"] * 2
+    assert {name[-1] for name in names} == set(step_time.FORMS.values())
+    inference, training = (data["rows"][at]["value"] for at in (0, 3))
     assert 0.1 < inference < training
-    assert "acac10 (float32, 1 thread)" in capsys.readouterr().out
+    assert "acac10, generated C (float32, 1 thread)" in capsys.readouterr().out
 
 
 def test_step_time_measures_the_systems_of_the_field(load):
@@ -81,10 +83,10 @@ def test_both_steps_give_what_they_are_named_for(load):
     step_time = load("step_time")
     case = step_time.Case("acac10", 4, 1, "float64", 1)
     steps = step_time.steps_of(case)
-    loss = steps["training step"]()
-    assert loss.requires_grad
-    assert math.isfinite(loss.item())
-    assert {"energy", "forces"} <= set(steps["energy+forces"]())
+    losses = [step() for step in steps["training step"].values()]
+    assert all(loss.requires_grad and math.isfinite(loss.item()) for loss in losses)
+    assert [loss.item() for loss in losses] == pytest.approx([losses[0].item()] * 3, rel=1e-9)
+    assert all({"energy", "forces"} <= set(step()) for step in steps["energy+forces"].values())
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,9 @@ def test_both_devices_predict_the_same(trained):
 def test_claims_hold_on_the_gpu(trained):
     certificate = equic.verify(trained.artifact, device="cuda")
     assert certificate.ok, certificate.failures
+    assert certificate.item("parity with the reference", "float32").status == "holds", (
+        "messages on tables of neighbours"
+    )
 
 
 def test_phase_spaces_train_there_too(tmp_path):

@@ -9,6 +9,7 @@ from equic.runtime.build import Model, build_module
 from equic.runtime.certify import atoms_dynamics, certify, parity_item, phase_conserved, phase_flow, probes
 from equic.runtime.errors import EquicError, ExportError
 from equic.runtime.kernels import find_toolchain
+from equic.runtime.kernels.padded import PaddedMessage
 from equic.runtime.kernels.power import PowerKernel
 from equic.runtime.testing.plans import mace_plan, pairwise_plan
 
@@ -63,12 +64,21 @@ def test_a_kernel_with_one_wrong_coefficient_shows_in_parity(short_runs) -> None
     for change in (lambda table: table.view(-1)[table.abs().argmax()].mul_(1.0 + 1e-6), one_millionth):
         model = build_module(plan, seed=1, dtype=torch.float64, kernels="c")
         assert certify(model, group_elements=2).item(PARITY, "float64").value < 1e-13
-        (kernel,) = [layer for layer in model.kernels.values() if isinstance(layer, PowerKernel)]
+        (kernel,) = [layer for layer in model.kernels["c"].values() if isinstance(layer, PowerKernel)]
         change(kernel.table.value)
         assert PARITY in {entry.name for entry in certify(model, group_elements=2).failures}
         written = build_module(plan, seed=1, dtype=torch.float64, kernels="reference")
         assert probes(model) == probes(written), "the numbers to compare with come from the layers as written"
     assert {entry.name for entry in certify(model, group_elements=2).failures} == {PARITY}
+
+
+def test_a_table_of_the_torch_form_with_one_wrong_number_shows_in_parity(short_runs) -> None:
+    model = build_module(small_model().plan, seed=1, dtype=torch.float64, kernels="torch")
+    assert certify(model, group_elements=2).item(PARITY, "float64").value < 1e-13
+    message = next(layer for layer in model.kernels["torch"].values() if isinstance(layer, PaddedMessage))
+    table = message.coupling.value
+    table.view(-1)[table.abs().argmax()] *= 1.0 + 1e-6
+    assert PARITY in {entry.name for entry in certify(model, group_elements=2).failures}
 
 
 def one_millionth(table: torch.Tensor) -> None:
