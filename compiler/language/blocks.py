@@ -72,6 +72,10 @@ class PowerSpec(Block):
         default="mixed",
         description="what is multiplied: linear combinations of the sums, or the sums themselves",
     )
+    basis: Literal["coupled", "recursive"] = Field(
+        default="coupled",
+        description="the same functions by orthonormal maps, or by one product after another",
+    )
 
 
 class RadialMlp(Block):

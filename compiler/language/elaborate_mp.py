@@ -96,7 +96,8 @@ def message_passing(layers: Layers, block: MpBlock, k: int, prefix: str) -> None
         mix = Linear(of=value, out=wanted, species="species")
         value = graph.add(f"{prefix}.mix", mix, where.span(k, "mix"))
     if block.power is not None:
-        op = Power(of=value, species="species", order=block.power.order, out=block.carry)
+        spec = block.power
+        op = Power(of=value, species="species", order=spec.order, out=block.carry, basis=spec.basis)
         value = graph.add(
             f"{prefix}.power", op, where.span(k, "power", causes=(("carry",), ("message", "irreps")))
         )

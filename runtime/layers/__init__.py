@@ -22,7 +22,7 @@ from .mlp import Mlp
 from .networks import Bias, Gram, Keep, Ones, Resnet
 from .norm import norm
 from .normalize import Normalize, Spread
-from .power import Power
+from .power_recursive import power
 from .product import product
 from .radial import Envelope, Radial
 from .so2 import So2Linear
@@ -44,7 +44,7 @@ LAYERS: dict[str, Callable[[Params], Layer]] = {
     "gather": Gather,
     "product": product,
     "reduce": reduce,
-    "power": Power,
+    "power": power,
     "frame": frame,
     "to_frame": turn,
     "from_frame": turn,

@@ -94,6 +94,12 @@ EXAMPLES = {
     ),
     "cross": ("cross", {"channels": 2}, [(6, "2x1o"), (6, "2x1e")], "2x1o"),
     "power": ("power", POWER, [(4, POWER["in"]), SPECIES], POWER["out"]),
+    "power, recursive": (
+        "power",
+        {**POWER, "in": "3x0e+3x1o+3x1e", "out": "3x0e+3x1o", "basis": "recursive"},
+        [(4, "3x0e+3x1o+3x1e"), SPECIES],
+        "3x0e+3x1o",
+    ),
     "gather": ("gather", {"role": "source"}, [(4, MIXED), EDGES], MIXED),
     "reduce to nodes": (
         "reduce",

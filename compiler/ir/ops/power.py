@@ -21,6 +21,11 @@ class Power(Op):
         B_(L,M,c) = sum_(nu <= order) sum_eta W^(nu)_(z,eta,c) U^(nu)_(eta,LM)[A_c, ..., A_c]
 
     U is a complete basis of the equivariant symmetric maps. All blocks of A share one multiplicity.
+
+    - coupled: orthonormal maps, by the monomials of A. Generated C serves it.
+    - recursive: products of A with products of A, one factor at a time, as many as there are orthonormal maps, and of
+      the same span: the same functions by other weights.
+
     Verdict: exact; paths that parity forbids enter scaled by s where inversion is relaxed.
     """
 
@@ -29,10 +34,14 @@ class Power(Op):
     species: Ref
     order: Order
     out: IrrepsField
+    basis: Literal["coupled", "recursive"] = "coupled"
     relax: tuple[Dial, ...] = ()
 
     ports: ClassVar[tuple[str, ...]] = ("of", "species")
     reference: ClassVar[str] = "batatia2022mace"
+
+    def cites(self) -> str:
+        return "dusson2022atomic" if self.basis == "recursive" else self.reference
 
     def infer(self, types: Sequence[Type], site: Site) -> Type | None:
         a = types[0]
@@ -106,6 +115,7 @@ class Power(Op):
             "order": self.order,
             "species": len(scope.species),
             "relax": [dial.json() for dial in self.relax] or None,
+            **({} if self.basis == "coupled" else {"basis": self.basis}),
         }
 
     def parameters(self, types: Sequence[Type], result: Type, scope: Scope) -> int:
@@ -114,6 +124,8 @@ class Power(Op):
         return channels * paths * len(scope.species)
 
     def work(self, types: Sequence[Type], result: Type, scope: Scope) -> dict[Index, Work]:
+        if self.basis == "recursive":
+            return {result.index: self._recursive_work(types[0].irreps, result.dim)}
         leak = bool(inversion_strength(self.relax))
         channels, kinds = self.out.channels or 0, types[0].irreps.kinds
         flops, kept = 0.0, float(result.dim)
@@ -126,6 +138,25 @@ class Power(Op):
                 flops += channels * (2 * rows * terms + 2 * rows + terms)
                 kept += channels * (2 * terms + 2 * rows)
         return {result.index: Work(flops, kept)}
+
+    def _recursive_work(self, a: Irreps, size: int) -> Work:
+        """Every chain is a sum over the components of one of the degree below; the last are joined before that."""
+        channels, highest = self.out.channels or 0, self.out.lmax
+        flops, kept = 0.0, float(size)
+        before = dict.fromkeys(a.kinds, 1)
+        for nu in range(2, self.order + 1):
+            limit = highest + a.lmax * (self.order - nu)
+            found = {
+                irrep: count
+                for irrep, count in symmetric_power_paths(a.kinds, nu).items()
+                if (irrep.l <= limit if nu < self.order else irrep in self.out.kinds)
+            }
+            depth = sum(n * one.dim for one, n in before.items()) / sum(before.values())
+            last = nu == self.order
+            flops += channels * sum(2 * depth * n * (1 if last else one.dim) for one, n in found.items())
+            kept += channels * sum(depth * n * (1 if last else one.dim) for one, n in found.items())
+            before = found
+        return Work(flops, kept)
 
 
 def _even_channels(have: Irreps, want: Irreps) -> str:
