@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from .citation import Citation
+from .citations_methods import METHODS
 
 _NEURIPS = "Advances in Neural Information Processing Systems"
 _ICLR = "International Conference on Learning Representations"
@@ -187,23 +188,6 @@ CITATIONS: dict[str, Citation] = {
         volume="32",
         arxiv="1906.01563",
     ),
-    "hairer1993solving": Citation(
-        "book",
-        ("Ernst Hairer", "Syvert P. Nørsett", "Gerhard Wanner"),
-        "Solving Ordinary Differential Equations I: Nonstiff Problems, second revised edition",
-        "Springer",
-        1993,
-        doi="10.1007/978-3-540-78862-1",
-    ),
-    "hairer2006geometric": Citation(
-        "book",
-        ("Ernst Hairer", "Christian Lubich", "Gerhard Wanner"),
-        "Geometric Numerical Integration: Structure-Preserving Algorithms for Ordinary Differential Equations, "
-        "second edition",
-        "Springer",
-        2006,
-        doi="10.1007/3-540-30666-8",
-    ),
     "hornik1989mlp": Citation(
         "article",
         ("Kurt Hornik", "Maxwell Stinchcombe", "Halbert White"),
@@ -214,24 +198,6 @@ CITATIONS: dict[str, Citation] = {
         pages="359–366",
         doi="10.1016/0893-6080(89)90020-8",
     ),
-    "huber1964robust": Citation(
-        "article",
-        ("Peter J. Huber",),
-        "Robust Estimation of a Location Parameter",
-        "The Annals of Mathematical Statistics",
-        1964,
-        volume="35",
-        pages="73–101",
-        doi="10.1214/aoms/1177703732",
-    ),
-    "kingma2015adam": Citation(
-        "inproceedings",
-        ("Diederik P. Kingma", "Jimmy Ba"),
-        "Adam: A Method for Stochastic Optimization",
-        _ICLR,
-        2015,
-        arxiv="1412.6980",
-    ),
     "liao2024equiformerv2": Citation(
         "inproceedings",
         ("Yi-Lun Liao", "Brandon Wood", "Abhishek Das", "Tess Smidt"),
@@ -239,30 +205,6 @@ CITATIONS: dict[str, Citation] = {
         "International Conference on Learning Representations",
         2024,
         arxiv="2306.12059",
-    ),
-    "liu2025muon": Citation(
-        "misc",
-        ("Jingyuan Liu", "Jianlin Su", "Xingcheng Yao", "others"),
-        "Muon is Scalable for LLM Training",
-        "arXiv",
-        2025,
-        arxiv="2502.16982",
-    ),
-    "loshchilov2017sgdr": Citation(
-        "inproceedings",
-        ("Ilya Loshchilov", "Frank Hutter"),
-        "SGDR: Stochastic Gradient Descent with Warm Restarts",
-        _ICLR,
-        2017,
-        arxiv="1608.03983",
-    ),
-    "loshchilov2019decoupled": Citation(
-        "inproceedings",
-        ("Ilya Loshchilov", "Frank Hutter"),
-        "Decoupled Weight Decay Regularization",
-        _ICLR,
-        2019,
-        arxiv="1711.05101",
     ),
     "lin2025tdn": Citation(
         "inproceedings",
@@ -335,16 +277,6 @@ CITATIONS: dict[str, Citation] = {
         2023,
         arxiv="2302.03655",
     ),
-    "polyak1992acceleration": Citation(
-        "article",
-        ("Boris T. Polyak", "Anatoli B. Juditsky"),
-        "Acceleration of Stochastic Approximation by Averaging",
-        "SIAM Journal on Control and Optimization",
-        1992,
-        volume="30",
-        pages="838–855",
-        doi="10.1137/0330046",
-    ),
     "puny2022frame": Citation(
         "inproceedings",
         (
@@ -360,14 +292,6 @@ CITATIONS: dict[str, Citation] = {
         "International Conference on Learning Representations",
         2022,
         arxiv="2110.03336",
-    ),
-    "reddi2018convergence": Citation(
-        "inproceedings",
-        ("Sashank J. Reddi", "Satyen Kale", "Sanjiv Kumar"),
-        "On the Convergence of Adam and Beyond",
-        _ICLR,
-        2018,
-        arxiv="1904.09237",
     ),
     "satorras2021egnn": Citation(
         "inproceedings",
@@ -402,25 +326,6 @@ CITATIONS: dict[str, Citation] = {
         2021,
         arxiv="2102.03150",
     ),
-    "shoemake1992uniform": Citation(
-        "incollection",
-        ("Ken Shoemake",),
-        "Uniform Random Rotations",
-        "Graphics Gems III",
-        1992,
-        pages="124–132",
-    ),
-    "swope1982computer": Citation(
-        "article",
-        ("William C. Swope", "Hans C. Andersen", "Peter H. Berens", "Kent R. Wilson"),
-        "A computer simulation method for the calculation of equilibrium constants for the formation of physical "
-        "clusters of molecules: Application to small water clusters",
-        "The Journal of Chemical Physics",
-        1982,
-        volume="76",
-        pages="637–649",
-        doi="10.1063/1.442716",
-    ),
     "thomas2018tensor": Citation(
         "misc",
         (
@@ -454,23 +359,6 @@ CITATIONS: dict[str, Citation] = {
         pages="7273",
         doi="10.1038/s41467-021-27504-0",
     ),
-    "watanabe2023pedanova": Citation(
-        "inproceedings",
-        ("Shuhei Watanabe", "Archit Bansal", "Frank Hutter"),
-        "PED-ANOVA: Efficiently Quantifying Hyperparameter Importance in Arbitrary Subspaces",
-        "International Joint Conference on Artificial Intelligence",
-        2023,
-        arxiv="2304.10255",
-    ),
-    "watanabe2023tpe": Citation(
-        "misc",
-        ("Shuhei Watanabe",),
-        "Tree-Structured Parzen Estimator: Understanding Its Algorithm Components and Their Roles for Better "
-        "Empirical Performance",
-        "arXiv:2304.11127",
-        2023,
-        arxiv="2304.11127",
-    ),
     "weiler2018steerable": Citation(
         "inproceedings",
         ("Maurice Weiler", "Mario Geiger", "Max Welling", "Wouter Boomsma", "Taco Cohen"),
@@ -488,6 +376,7 @@ CITATIONS: dict[str, Citation] = {
         2018,
         arxiv="1805.09003",
     ),
+    **METHODS,
 }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -16,6 +15,7 @@ from .commands_doctor import doctor
 from .commands_explain import explain
 from .commands_import import importing
 from .commands_init import init
+from .commands_md import md
 from .commands_prepare import prepare
 from .commands_schema import schema
 from .commands_show import show
@@ -195,60 +195,6 @@ def predict(
 
 
 @app.command()
-def md(
-    file: FileArgument,
-    start: Annotated[
-        Path, typer.Argument(help="the first structure (any format of ASE)", show_default=False)
-    ],
-    steps: Annotated[int, typer.Option(help="time steps")] = 1000,
-    timestep: Annotated[float, typer.Option(help="fs")] = 0.5,
-    temperature: Annotated[float, typer.Option(help="K, of the first velocities")] = 300.0,
-    ensemble: Annotated[str, typer.Option(help="nve or nvt-langevin")] = "nve",
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="trajectory, extended XYZ")] = None,
-    seed: Annotated[int, typer.Option(help="of velocities and noise")] = 0,
-    device: DeviceOption = "auto",
-) -> None:
-    """Run molecular dynamics, and say how well the energy is kept.
-
-    Example: [bold]equic md model.pt2 start.xyz --steps 2000[/bold]
-    """
-    from equic.runtime.data.structures import structures_of
-    from equic.runtime.dynamics import run_md
-
-    from . import api
-
-    calculator = api.load(file, device=device).calculator()
-    atoms = structures_of(start, most=1)[0]
-    result = run_md(
-        atoms,
-        calculator,
-        ensemble=ensemble,
-        temperature=temperature,
-        timestep_fs=timestep,
-        steps=steps,
-        trajectory=out,
-        seed=seed,
-    )
-    if out is not None:
-        record = out.with_suffix(".md.json")
-        record.write_text(json.dumps(result.to_json()), encoding="utf-8")
-    console.print(_describe(result))
-
-
-def _describe(result) -> str:  # type: ignore[no-untyped-def]
-    """One sentence on a trajectory."""
-    spread = float(result.total.std()) / len(result.atoms)
-    text = f"{result.time[-1]:.3g} ps of {result.ensemble}, {result.temperature[-1]:.0f} K at the end"
-    if result.ensemble != "nve" or result.drift is None:
-        return text
-    slope, error = 1e3 * result.drift.slope, 1e3 * result.drift.standard_error
-    return (
-        f"{text}; total energy drifts by {slope:+.3g} ± {error:.2g} meV/atom/ps, "
-        f"and fluctuates by {1e3 * spread:.2g} meV/atom"
-    )
-
-
-@app.command()
 def report(
     folders: Annotated[
         list[Path], typer.Argument(help="runs, or folders that hold some", show_default=False)
@@ -264,6 +210,7 @@ def report(
     console.print(f"wrote {report_on(folders, out)}")
 
 
+app.command()(md)
 app.command()(check)
 app.command()(show)
 app.command()(compare)

@@ -10,7 +10,7 @@ from ase.calculators.emt import EMT
 from ase.io import read
 from equic.runtime.build import build_module
 from equic.runtime.calculators import EquicCalculator
-from equic.runtime.dynamics import DynamicsError, fit_drift, run_md
+from equic.runtime.dynamics import DynamicsError, run_md
 from equic.runtime.errors import DataError
 from equic.runtime.testing.plans import mace_plan
 
@@ -160,8 +160,11 @@ def test_structures_that_a_model_refuses_name_their_step() -> None:
 
 def test_wrong_arguments() -> None:
     for settings, message in (
-        ({"ensemble": "npt"}, "unknown ensemble"),
+        ({"ensemble": "nph"}, "unknown ensemble `nph`"),
         ({"ensemble": "nvt-langevin"}, "needs a temperature"),
+        ({"ensemble": "npt"}, "needs a temperature"),
+        ({"ensemble": "npt", "temperature": 0}, "above zero"),
+        ({"pressure_bar": float("nan")}, "not finite"),
         ({"temperature": -1}, "not between 0 and"),
         ({"timestep_fs": 0}, "must be positive"),
         ({"steps": 0}, "at least 1"),
@@ -171,29 +174,3 @@ def test_wrong_arguments() -> None:
             run_md(copper(), EMT(), **settings)
     with pytest.raises(DynamicsError, match="no atoms"):
         run_md(Atoms(), EMT())
-
-
-def test_drift_of_a_known_line() -> None:
-    rng = np.random.default_rng(0)
-    time = np.linspace(0.0, 2.0, 400)
-    drift = fit_drift(time, 5.0 + 3e-3 * time)
-    assert drift.slope == pytest.approx(3e-3, rel=1e-9)
-    assert drift.standard_error < 1e-10
-    assert fit_drift(time[:7], time[:7]) is None
-    noisy = [fit_drift(time, 3e-3 * time + 1e-3 * rng.normal(size=400)) for _ in range(200)]
-    scatter = np.std([each.slope for each in noisy])
-    assert np.mean([each.standard_error for each in noisy]) == pytest.approx(scatter, rel=0.2)
-
-
-def test_the_error_of_the_drift_knows_that_samples_are_correlated() -> None:
-    """Residuals with memory: the plain formula would claim three times too much."""
-    rng = np.random.default_rng(1)
-    time, found = np.linspace(0.0, 2.0, 400), []
-    for _ in range(200):
-        noise, value = np.zeros(400), 0.0
-        for i in range(400):
-            value = 0.8 * value + 1e-3 * rng.normal()
-            noise[i] = value
-        found.append(fit_drift(time, noise))
-    scatter = np.std([each.slope for each in found])
-    assert np.mean([each.standard_error for each in found]) == pytest.approx(scatter, rel=0.25)

@@ -1,0 +1,153 @@
+"""Papers of methods that no op is named after: integration, statistics, training, search."""
+
+from __future__ import annotations
+
+from .citation import Citation
+
+_ICLR = "International Conference on Learning Representations"
+
+METHODS: dict[str, Citation] = {
+    "engle2005monitoring": Citation(
+        "article",
+        ("Robert D. Engle", "Robert D. Skeel", "Matthew Drees"),
+        "Monitoring energy drift with shadow Hamiltonians",
+        "Journal of Computational Physics",
+        2005,
+        volume="206",
+        pages="432–452",
+        doi="10.1016/j.jcp.2004.12.009",
+    ),
+    "hairer1993solving": Citation(
+        "book",
+        ("Ernst Hairer", "Syvert P. Nørsett", "Gerhard Wanner"),
+        "Solving Ordinary Differential Equations I: Nonstiff Problems, second revised edition",
+        "Springer",
+        1993,
+        doi="10.1007/978-3-540-78862-1",
+    ),
+    "hairer2006geometric": Citation(
+        "book",
+        ("Ernst Hairer", "Christian Lubich", "Gerhard Wanner"),
+        "Geometric Numerical Integration: Structure-Preserving Algorithms for Ordinary Differential Equations, "
+        "second edition",
+        "Springer",
+        2006,
+        doi="10.1007/3-540-30666-8",
+    ),
+    "huber1964robust": Citation(
+        "article",
+        ("Peter J. Huber",),
+        "Robust Estimation of a Location Parameter",
+        "The Annals of Mathematical Statistics",
+        1964,
+        volume="35",
+        pages="73–101",
+        doi="10.1214/aoms/1177703732",
+    ),
+    "kingma2015adam": Citation(
+        "inproceedings",
+        ("Diederik P. Kingma", "Jimmy Ba"),
+        "Adam: A Method for Stochastic Optimization",
+        _ICLR,
+        2015,
+        arxiv="1412.6980",
+    ),
+    "lazarus2018har": Citation(
+        "article",
+        ("Eben Lazarus", "Daniel J. Lewis", "James H. Stock", "Mark W. Watson"),
+        "HAR inference: Recommendations for practice",
+        "Journal of Business & Economic Statistics",
+        2018,
+        volume="36",
+        pages="541–559",
+        doi="10.1080/07350015.2018.1506926",
+    ),
+    "liu2025muon": Citation(
+        "misc",
+        ("Jingyuan Liu", "Jianlin Su", "Xingcheng Yao", "others"),
+        "Muon is Scalable for LLM Training",
+        "arXiv",
+        2025,
+        arxiv="2502.16982",
+    ),
+    "loshchilov2017sgdr": Citation(
+        "inproceedings",
+        ("Ilya Loshchilov", "Frank Hutter"),
+        "SGDR: Stochastic Gradient Descent with Warm Restarts",
+        _ICLR,
+        2017,
+        arxiv="1608.03983",
+    ),
+    "loshchilov2019decoupled": Citation(
+        "inproceedings",
+        ("Ilya Loshchilov", "Frank Hutter"),
+        "Decoupled Weight Decay Regularization",
+        _ICLR,
+        2019,
+        arxiv="1711.05101",
+    ),
+    "martyna1994constant": Citation(
+        "article",
+        ("Glenn J. Martyna", "Douglas J. Tobias", "Michael L. Klein"),
+        "Constant pressure molecular dynamics algorithms",
+        "The Journal of Chemical Physics",
+        1994,
+        volume="101",
+        pages="4177–4189",
+        doi="10.1063/1.467468",
+    ),
+    "polyak1992acceleration": Citation(
+        "article",
+        ("Boris T. Polyak", "Anatoli B. Juditsky"),
+        "Acceleration of Stochastic Approximation by Averaging",
+        "SIAM Journal on Control and Optimization",
+        1992,
+        volume="30",
+        pages="838–855",
+        doi="10.1137/0330046",
+    ),
+    "reddi2018convergence": Citation(
+        "inproceedings",
+        ("Sashank J. Reddi", "Satyen Kale", "Sanjiv Kumar"),
+        "On the Convergence of Adam and Beyond",
+        _ICLR,
+        2018,
+        arxiv="1904.09237",
+    ),
+    "shoemake1992uniform": Citation(
+        "incollection",
+        ("Ken Shoemake",),
+        "Uniform Random Rotations",
+        "Graphics Gems III",
+        1992,
+        pages="124–132",
+    ),
+    "swope1982computer": Citation(
+        "article",
+        ("William C. Swope", "Hans C. Andersen", "Peter H. Berens", "Kent R. Wilson"),
+        "A computer simulation method for the calculation of equilibrium constants for the formation of physical "
+        "clusters of molecules: Application to small water clusters",
+        "The Journal of Chemical Physics",
+        1982,
+        volume="76",
+        pages="637–649",
+        doi="10.1063/1.442716",
+    ),
+    "watanabe2023pedanova": Citation(
+        "inproceedings",
+        ("Shuhei Watanabe", "Archit Bansal", "Frank Hutter"),
+        "PED-ANOVA: Efficiently Quantifying Hyperparameter Importance in Arbitrary Subspaces",
+        "International Joint Conference on Artificial Intelligence",
+        2023,
+        arxiv="2304.10255",
+    ),
+    "watanabe2023tpe": Citation(
+        "misc",
+        ("Shuhei Watanabe",),
+        "Tree-Structured Parzen Estimator: Understanding Its Algorithm Components and Their Roles for Better "
+        "Empirical Performance",
+        "arXiv:2304.11127",
+        2023,
+        arxiv="2304.11127",
+    ),
+}
