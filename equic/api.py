@@ -244,12 +244,12 @@ def compare(
 
 
 def _read_frames(file: Path) -> Any:
-    """Structures in any format of ASE, or the states `z` of an npz file."""
-    if file.suffix == ".npz":
-        import numpy as np
+    """Structures in any format of ASE, or the states `z` of a file of arrays."""
+    from equic.runtime.data.arrays import load_arrays
+    from equic.runtime.data.paths import ARRAYS
 
-        with np.load(file, allow_pickle=False) as arrays:
-            return arrays["z"]
+    if file.suffix in ARRAYS:
+        return load_arrays(file)["z"]
     from equic.runtime.data.structures import structures_of
 
     return structures_of(file)

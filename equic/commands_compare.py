@@ -27,7 +27,7 @@ def compare(
 ) -> None:
     """Run the same frames through several files; exit 1 where they disagree.
 
-    The last argument is the data: structures in any format of ASE, or the states `z` of an .npz file.
+    The last argument is the data: structures in any format of ASE, or the states `z` of an npz or HDF5 file.
 
     Example: [bold]equic compare model.equic model.pt2 frames.xyz[/bold]
     """

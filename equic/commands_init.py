@@ -21,7 +21,7 @@ def init(
     out: Annotated[Path, typer.Option("--out", "-o", help="the spec to write")] = Path("spec.yaml"),
     force: Annotated[bool, typer.Option("--force", help="overwrite a file that is there")] = False,
 ) -> None:
-    """Write a commented spec for a file of data (extended XYZ, any format of ASE, npz), or a template of a kind.
+    """Write a commented spec for a file of data (extended XYZ, any format of ASE, npz, HDF5), or a template of a kind.
 
     Example: [bold]equic init train.xyz -o spec.yaml[/bold]
     """
@@ -53,7 +53,9 @@ def starting_text(source: str, folder: Path) -> str:
     """
     if source in KINDS:
         return template(source)
-    if source.endswith(".npz"):
+    from equic.runtime.data.paths import ARRAYS
+
+    if Path(source).suffix in ARRAYS:
         from equic.runtime.data.survey_arrays import survey_arrays
         from equic.runtime.data.survey_particles import survey_particles
 

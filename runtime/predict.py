@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from .build import Model
 from .data import Frame, frame_from_atoms
+from .data.arrays import save_arrays
 from .data.points import read_points
 from .device import pick_device
 from .errors import DataError
@@ -113,7 +114,7 @@ def annotate(atoms: "Atoms", prediction: Mapping[str, NDArray[np.float64]], plan
 
 
 def write_points(model: Any, data: Path, out: Path, batch: int) -> None:
-    """Predict every system of an npz file of particles, and write the targets as arrays, in the file's layout.
+    """Predict every system of a file of particles, and write the targets as arrays, in the file's layout.
 
     Values per system are [S, ...]; those per particle [S, N, ...], or one system after another, with `counts`.
 
@@ -129,7 +130,7 @@ def write_points(model: Any, data: Path, out: Path, batch: int) -> None:
         values = [one[name] for one in found]
         per_node = name not in model.plan.outputs or model.plan.outputs[name].index == "node"
         arrays[name] = np.concatenate(values) if per_node and not alike else np.stack(values)
-    np.savez_compressed(out, **arrays)
+    save_arrays(out, arrays)
 
 
 def _frames(structures: "Sequence[Atoms | Frame]", plan: Plan) -> Iterator[Frame]:

@@ -42,7 +42,7 @@ PAGES: dict[Code, Page] = {
         "A set names a file that is missing, empty, damaged, or in a format that nothing here reads.",
         "data: {train: {path: tarin.xyz, labels: {energy: {key: energy}}}}",
         "Correct the path, which is relative to the spec. Structures: extended XYZ, or any format that ASE knows by "
-        "its file name; states: an npz file.",
+        "its file name; states and particles: npz, or HDF5.",
     ),
     Code.LABEL_MISSING: Page(
         "frames lack a label",

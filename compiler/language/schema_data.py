@@ -30,7 +30,7 @@ class DataSet(Block):
     """A file of frames (or arrays); `labels` says which key of the file holds which target."""
 
     path: str = Field(
-        description="relative to the spec: a file in any format of ASE, a folder of DeePMD systems, or npz"
+        description="relative to the spec: a file in any format of ASE, a folder of DeePMD systems, npz or HDF5"
     )
     labels: dict[str, Label] | None = Field(
         default=None, description="target → key and unit in the file; those of `train` if not given"

@@ -1,4 +1,4 @@
-"""States of a mechanical system with their labels, read from npz files."""
+"""States of a mechanical system with their labels, read from npz or HDF5 files."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from equic.runtime.errors import DataError
 from equic.runtime.plan import Plan
 from numpy.typing import NDArray
 
+from .hdf5 import Hdf5Arrays, write_hdf5
 from .labels import LabelError, output_of
-from .paths import existing_file
+from .paths import HDF5, existing_file
 from .words import did_you_mean
 
 Array = NDArray[np.float64]
@@ -88,12 +89,14 @@ def read_arrays(plan: Plan, spec: Mapping[str, Any]) -> ArraySet:
     return ArraySet(state, labels, time, runs, path.name)
 
 
-def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """Every array of an npz file.
+def load_arrays(path: Path) -> Mapping[str, NDArray[Any]]:
+    """Every array of an npz file; those of an HDF5 file (.h5, .hdf5) are read when they are asked for.
 
     Raises:
-        DataError: the file is damaged, or is no npz file.
+        DataError: the file is damaged or of another format, or h5py is missing.
     """
+    if path.suffix in HDF5:
+        return Hdf5Arrays(path)
     try:
         # np.load leaves a file that it opened itself open when it is damaged
         with path.open("rb") as stream:
@@ -103,8 +106,21 @@ def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
             return {name: _array(file, name) for name in file.files}
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(
-            f"{path.name} cannot be read: {error}", help="data files are npz files of plain arrays of numbers"
+            f"{path.name} cannot be read: {error}",
+            help="data files are npz or HDF5 files of plain arrays of numbers",
         ) from error
+
+
+def save_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Write arrays, compressed: as HDF5 where the name ends in .h5 or .hdf5, else as npz.
+
+    Raises:
+        DataError: h5py is missing.
+    """
+    if path.suffix in HDF5:
+        write_hdf5(path, arrays)
+    else:
+        np.savez_compressed(path, **arrays)  # type: ignore[arg-type]
 
 
 def _array(file: np.lib.npyio.NpzFile, name: str) -> NDArray[Any]:

@@ -9,6 +9,10 @@ from equic.runtime.errors import DataError
 from .deepmd import is_deepmd
 from .words import did_you_mean
 
+# files of arrays; all others hold structures
+HDF5 = (".h5", ".hdf5")
+ARRAYS = (".npz", *HDF5)
+
 
 def existing_file(path: str | Path) -> Path:
     """`path` as a Path: a file, or a folder of DeePMD systems.

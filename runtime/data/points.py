@@ -1,4 +1,4 @@
-"""Particles with their fields and labels, read from npz files."""
+"""Particles with their fields and labels, read from npz or HDF5 files."""
 
 from __future__ import annotations
 

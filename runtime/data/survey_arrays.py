@@ -1,4 +1,4 @@
-"""What an npz file of states holds, for writing a first spec."""
+"""What a file of states holds, for writing a first spec."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MOLECULES = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class ArraySurvey:
-    """An npz file of states: the keys of states [M, D] and of their time derivatives (None if there are none)."""
+    """A file of states: the keys of states [M, D] and of their time derivatives (None if there are none)."""
 
     path: Path
     state: str
@@ -34,7 +34,7 @@ def survey_arrays(path: str | Path) -> ArraySurvey:
     """Find states [M, D], D even, and derivatives of the same shape, by the usual names, then by shape.
 
     Raises:
-        DataError: no such file, not an npz file of numbers, or no states in it.
+        DataError: no such file, not a file of arrays of numbers, or no states in it.
     """
     path = existing_file(path)
     arrays = load_arrays(path)

@@ -1,4 +1,4 @@
-"""What an npz file of particles holds, for writing a first spec."""
+"""What a file of particles holds, for writing a first spec."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _TARGETS = ("displacement", "displacements", "delta", "target", "targets", "y", 
 
 @dataclass(frozen=True, slots=True)
 class ParticleSurvey:
-    """An npz file of particles: for each value of a particle and of a system, how many numbers it has.
+    """A file of particles: for each value of a particle and of a system, how many numbers it has.
 
     `targets` are those of `nodes` whose names are those of results.
     """
@@ -35,7 +35,7 @@ def survey_particles(path: str | Path) -> ParticleSurvey | None:
     """Find positions [S, N, 3] by the usual names, and what else is known of every particle; None without any.
 
     Raises:
-        DataError: no such file, or not an npz file of numbers.
+        DataError: no such file, or not a file of arrays of numbers.
     """
     path = existing_file(path)
     arrays = load_arrays(path)

@@ -1,4 +1,4 @@
-"""The facts of an npz file of particles."""
+"""The facts of a file of particles."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .facts import FileFacts, LabelFacts, Trouble
 
 
 def point_facts(plan: Plan, spec: Mapping[str, Any]) -> FileFacts:
-    """The facts of the npz file that `spec` = {path, labels: {target: {key, factor}}} names.
+    """The facts of the file that `spec` = {path, labels: {target: {key, factor}}} names.
 
     A file that is missing or damaged, or lacks an input, has `problem` set; nothing is raised. Each label is read
     alone, so that one that is wrong does not hide another.

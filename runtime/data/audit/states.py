@@ -1,4 +1,4 @@
-"""The facts of an npz file of states."""
+"""The facts of a file of states."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _COMPARED = 2000
 
 
 def state_facts(plan: Plan, spec: Mapping[str, Any]) -> FileFacts:
-    """The facts of the npz file that `spec` = {path, state, labels: {target: {key, factor}}} names.
+    """The facts of the file that `spec` = {path, state, labels: {target: {key, factor}}} names.
 
     A file that is missing or damaged has `problem` set; nothing is raised. Each label is read alone, so that one
     that is wrong does not hide another; what is wrong with the states is told under the name `state`.
