@@ -145,6 +145,8 @@ def _levels(name: str) -> Iterator[Seed]:
         base["constraints"]["hamiltonian"] |= {"separable": True, "integrator": "leapfrog"}
     if name == "facet":  # its networks on spheres keep rotations approximately
         base["symmetry"] = {"O(3)": {"hard": {"within": 1.0}}}
+    if name == "equiformer":  # maps about an edge forget mirror images
+        base["symmetry"] = {"SO(3)": "hard"}
     small = {"channels": 4, "lmax": 2, "correlation": 2, "hidden": [8], "radial": [8]}
     given = {}
     for key, one in preset.parameters.items():

@@ -143,6 +143,15 @@ CITATIONS: dict[str, Citation] = {
         volume="34",
         arxiv="2112.01388",
     ),
+    "fuchs2020se3transformer": Citation(
+        "inproceedings",
+        ("Fabian B. Fuchs", "Daniel E. Worrall", "Volker Fischer", "Max Welling"),
+        "SE(3)-Transformers: 3D Roto-Translation Equivariant Attention Networks",
+        _NEURIPS,
+        2020,
+        volume="33",
+        arxiv="2006.10503",
+    ),
     "gasteiger2020dimenet": Citation(
         "inproceedings",
         ("Johannes Gasteiger", "Janek Groß", "Stephan Günnemann"),
@@ -358,6 +367,18 @@ CITATIONS: dict[str, Citation] = {
         volume="12",
         pages="7273",
         doi="10.1038/s41467-021-27504-0",
+    ),
+    "vaswani2017attention": Citation(
+        "inproceedings",
+        (
+            *("Ashish Vaswani", "Noam Shazeer", "Niki Parmar", "Jakob Uszkoreit"),
+            *("Llion Jones", "Aidan N. Gomez", "Łukasz Kaiser", "Illia Polosukhin"),
+        ),
+        "Attention Is All You Need",
+        _NEURIPS,
+        2017,
+        volume="30",
+        arxiv="1706.03762",
     ),
     "weiler2018steerable": Citation(
         "inproceedings",

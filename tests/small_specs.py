@@ -49,6 +49,8 @@ def preset_text(name: str, **model: str) -> str:
     text = _SPECS[preset.kind].replace("NAME", ", ".join([name, *(f"{k}: {v}" for k, v in wanted.items())]))
     if name == "facet":  # its networks on spheres keep rotations approximately
         text = text.replace("O(3): hard", "O(3): {hard: {within: 0.05}}")
+    if name == "equiformer":  # maps about an edge forget mirror images
+        text = text.replace("O(3): hard", "SO(3): hard")
     if name == "mlp":  # the vector field itself, without a Hamiltonian
         text = text.replace("constraints:", "#").replace("{flow_of: hamiltonian}", "{}")
     return text

@@ -234,6 +234,35 @@ class DescriptorBlock(Block):
     reduce: Reduction = Field(default="average", description="how neighbours are added up")
 
 
+class EquiformerBlock(Block):
+    """One layer of EquiformerV2: attention by maps in the frames of edges, and a feed-forward network."""
+
+    kind: Literal["equiformer"] = Field(description="attention in the frames of edges")
+    irreps: IrrepsField = Field(description="of the features")
+    hidden: Size = Field(default=64, description="copies of every irrep of a message between its two maps")
+    heads: Size = Field(default=4, description="of the attention")
+    alpha: Size = Field(default=16, description="features of every head that its weights are made of")
+    values: Size = Field(default=16, description="copies of every irrep that a head adds up")
+    forward: Size = Field(default=64, description="copies of every irrep inside the feed-forward network")
+    radial: Widths = Field(
+        default=(64, 64),
+        min_length=1,
+        description="hidden widths of the networks of edges; the last is that of species",
+    )
+    mmax: Degree | None = Field(
+        default=None, description="highest order about the edge that its maps mix; all if not given"
+    )
+    activation: Literal["gate", "s2_product"] = Field(
+        default="gate", description="by gates, or by products of functions on the sphere"
+    )
+    keep: Literal["SO(3)", "O(3)"] = Field(
+        default="SO(3)", description="whether the maps in the frames of edges keep mirror images too"
+    )
+    normed: bool = Field(
+        default=False, description="whether the result is normalised too, as that of the last layer is"
+    )
+
+
 class ActBlock(Block):
     """A nonlinearity on the carried features."""
 
@@ -290,8 +319,18 @@ class PairsBlock(Block):
 
 
 # after each of these the features are read
-LAYER_BLOCKS = (MpBlock, PainnBlock, EgnnBlock, AllegroBlock, SteerableBlock, DescriptorBlock)
-LayerBlock = MpBlock | PainnBlock | EgnnBlock | AllegroBlock | SteerableBlock | DescriptorBlock
+LAYER_BLOCKS = (
+    MpBlock,
+    PainnBlock,
+    EgnnBlock,
+    AllegroBlock,
+    SteerableBlock,
+    DescriptorBlock,
+    EquiformerBlock,
+)
+LayerBlock = (
+    MpBlock | PainnBlock | EgnnBlock | AllegroBlock | SteerableBlock | DescriptorBlock | EquiformerBlock
+)
 AtomsBlock = Annotated[LayerBlock | ActBlock | LinearBlock, Field(discriminator="kind")]
 StateBlock = Annotated[MlpBlock | KineticBlock | PairsBlock, Field(discriminator="kind")]
 

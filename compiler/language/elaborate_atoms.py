@@ -10,6 +10,7 @@ from .blocks import (
     AtomsModel,
     DescriptorBlock,
     EgnnBlock,
+    EquiformerBlock,
     LinearBlock,
     MpBlock,
     PainnBlock,
@@ -20,6 +21,7 @@ from .builder import Builder
 from .diagnostics import Report
 from .elaborate_edges import allegro, descriptor, steerable
 from .elaborate_egnn import egnn
+from .elaborate_equiformer import equiformer
 from .elaborate_heads import START, Carried, add_heads
 from .elaborate_inputs import start_features
 from .elaborate_mp import Layers, activate, message_passing
@@ -67,6 +69,8 @@ def elaborate_atoms(model: AtomsModel, where: ModelSource, spec: Spec, report: R
                 steerable(layers, block, k, prefix)
             case DescriptorBlock():
                 descriptor(layers, block, k, prefix)
+            case EquiformerBlock():
+                equiformer(layers, block, k, prefix)
             case ActBlock():
                 op = Act(of=layers.carried, form=block.form, f=block.f)
                 activate(layers, prefix, op, layers.irreps, k)

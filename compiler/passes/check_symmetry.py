@@ -23,6 +23,7 @@ _CURES = {
     ("act", ""): "use `form: gate` or `form: norm`, which act on lengths, or write `{group}: free`",
     ("", "translation"): "subtract positions first (`difference`, `relative`), or write `{group}: free`",
     ("", "permutation"): "give these bodies one mass and one network for all pairs, or write `mode: free`",
+    ("so2", "inversion"): "write `keep: O(3)`, or `{group}: free`; `SO(3): hard` asks for rotations alone",
     ("mlp", ""): "feed it invariants (lengths, inner products), or write `{group}: free`",
 }
 _CURE = "use an op that keeps it, or write `{group}: free`"

@@ -29,6 +29,7 @@ _IN_FRAMES = frozenset(
         "norms",
         "gram",
         "keep",
+        "bias",
         "sample",
         "unsample",
     }

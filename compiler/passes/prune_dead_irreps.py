@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..ir.graph import Graph, Node
-from ..ir.ops import Act, Add, Concat, Difference, Gather, Linear, Power, Product, Reduce, Scale, Sph
+from ..ir.ops import Act, Add, Attend, Concat, Difference, Gather, Linear, Power, Product, Reduce, Scale, Sph
 from ..ir.types import Cartesian, Type
 from ..symmetry.irreps import Irrep, Irreps
 from .context import Context
@@ -73,6 +73,11 @@ def _propagate(node: Node, live: Live, types: dict[str, Type]) -> None:
         case Add() | Gather() | Reduce() | Scale() | Difference() | Concat():
             for _, name in node.op.inputs():
                 live[name] |= mine & _all(types[name])
+        case Attend():
+            live[node.op.of] |= mine & _all(types[node.op.of])
+            for port, name in node.op.inputs():
+                if port != "of":
+                    live[name] |= _all(types[name])
         case Act() if node.op.form in ("pointwise", "norm", "vn_relu"):
             live[node.op.of] |= mine
         # blocks of `elementwise` pair by their place, factors are fitted to all that is asked for

@@ -154,6 +154,7 @@ def _unit_moment(name: str) -> Any:
         "softplus": lambda x: np.logaddexp(x, 0.0),
         "shifted_softplus": lambda x: np.logaddexp(x, 0.0) - math.log(2.0),
         "gelu": lambda x: x * (1 + np.vectorize(math.erf)(x / math.sqrt(2.0))) / 2,
+        "smooth_leaky_relu": lambda x: x * (0.2 + 0.8 / (1 + np.exp(-x))),
         "abs": np.abs,
         "identity": lambda x: x,
     }

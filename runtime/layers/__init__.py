@@ -7,6 +7,7 @@ from collections.abc import Callable
 from .act import act
 from .algebra import Add, Concat, Difference, Inner, Norms, Scale, Slice, Weigh
 from .arrange import Arrange
+from .attend import Attend
 from .base import Layer, Params
 from .bodies import Distances
 from .by_species import AllSpecies, Lookup
@@ -44,6 +45,7 @@ LAYERS: dict[str, Callable[[Params], Layer]] = {
     "gather": Gather,
     "product": product,
     "reduce": reduce,
+    "attend": Attend,
     "power": power,
     "frame": frame,
     "to_frame": turn,

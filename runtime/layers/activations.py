@@ -16,6 +16,11 @@ def identity(x: Tensor) -> Tensor:
     return x
 
 
+def smooth_leaky_relu(x: Tensor) -> Tensor:
+    """f(x) = 0.6 x + 0.4 x (2 sigmoid(x) - 1): x far above 0, 0.2 x far below (Liao and Smidt 2023)."""
+    return x * (0.2 + 0.8 * torch.sigmoid(x))
+
+
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "silu": torch.nn.functional.silu,
     "tanh": torch.tanh,
@@ -23,6 +28,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "softplus": torch.nn.functional.softplus,
     "shifted_softplus": lambda x: torch.nn.functional.softplus(x) - math.log(2.0),
     "gelu": torch.nn.functional.gelu,
+    "smooth_leaky_relu": smooth_leaky_relu,
     "relu": torch.relu,
     "abs": torch.abs,
     "identity": identity,

@@ -42,6 +42,9 @@ DENSITY = {
 }
 
 
+HEADS = "4x0e+2x1o+2x2e"
+
+
 def linear(source, out, **more):
     params = {"in": source, "out": out, "species": None, "bias": False, "relax": None, "hard": ["O(3)"]}
     return {**params, **more}
@@ -118,6 +121,18 @@ EXAMPLES = {
         {"from": "edge", "to": "node", "norm": "mean"},
         [(6, MIXED), EDGES, SPECIES, torch.tensor(2.5)],
         MIXED,
+    ),
+    "attend": (
+        "attend",
+        {"in": HEADS, "logit": "mlp", "by": "6", "heads": 2, "envelope": False, "act": "smooth_leaky_relu"},
+        [(6, HEADS), (6, "6"), EDGES, SPECIES],
+        HEADS,
+    ),
+    "attend, inner": (
+        "attend",
+        {"in": HEADS, "logit": "inner", "by": HEADS, "heads": 2, "envelope": False},
+        [(6, HEADS), (4, HEADS), (6, HEADS), EDGES, SPECIES],
+        HEADS,
     ),
     "reduce to systems": (
         "reduce",

@@ -36,13 +36,21 @@ SMALL = {
         "readout": [8],
     },
     "ace": {"channels": 4, "lmax": 2, "correlation": 2, "radial": 6},
+    "equiformer": {
+        **{"channels": 8, "lmax": 1, "layers": 1, "heads": 2, "hidden": 8, "alpha": 4, "values": 4},
+        **{"forward": 8, "gaussians": 16, "radial": [16], "readout": [8]},
+    },
 }
-SYMMETRY: dict[str, dict[str, object]] = {"facet": {"O(3)": {"hard": {"within": 0.05}}}}
+SYMMETRY: dict[str, dict[str, object]] = {
+    "equiformer": {"SO(3)": "hard"},
+    "facet": {"O(3)": {"hard": {"within": 0.05}}},
+}
 SETTINGS = {
     "ace": {"learning_rate": 0.05},
     "allegro": {"epochs": 8, "learning_rate": 0.01},
     "deepmd_se_e2_a": {"epochs": 12},
     "egnn": {"epochs": 8},
+    "equiformer": {"epochs": 6, "learning_rate": 0.01},
     "facet": {"epochs": 8, "learning_rate": 0.03},
     "hegnn_highdegree": {"epochs": 8},
     "segnn_steerable": {"epochs": 8, "learning_rate": 0.03},

@@ -7,6 +7,7 @@ from pydantic import Field
 from .act import Act
 from .add import Add
 from .arrange import Arrange
+from .attend import Attend
 from .base import Dial, Op, Scope, Site
 from .bodies import Distances
 from .by_species import AllSpecies, Lookup
@@ -71,6 +72,7 @@ OPS: tuple[type[Op], ...] = (
     So2,
     Gather,
     Reduce,
+    Attend,
     Add,
     Slice,
     Concat,
@@ -122,6 +124,7 @@ AnyOp = Annotated[
     | So2
     | Gather
     | Reduce
+    | Attend
     | Add
     | Slice
     | Concat

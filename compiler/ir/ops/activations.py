@@ -7,11 +7,22 @@ from typing import Literal
 from ..types import Type
 
 Activation = Literal[
-    "silu", "tanh", "relu", "sigmoid", "softplus", "shifted_softplus", "gelu", "abs", "identity"
+    "silu",
+    "tanh",
+    "relu",
+    "sigmoid",
+    "softplus",
+    "shifted_softplus",
+    "gelu",
+    "smooth_leaky_relu",
+    "abs",
+    "identity",
 ]
 ODD = frozenset({"tanh", "identity"})
 SMOOTHNESS = {"relu": 0.0, "abs": 0.0}
-ZERO_AT_ZERO = frozenset({"silu", "tanh", "relu", "shifted_softplus", "gelu", "abs", "identity"})
+ZERO_AT_ZERO = frozenset(
+    {"silu", "tanh", "relu", "shifted_softplus", "gelu", "smooth_leaky_relu", "abs", "identity"}
+)
 
 
 def faded(x: Type, f: str) -> float:

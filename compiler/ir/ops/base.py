@@ -149,6 +149,10 @@ class Site:
                 self.reasons[(self.name, factor)] = reason
         return result
 
+    def jumps(self, reason: str) -> None:
+        """Keep why a value is not continuous here."""
+        self.reasons[(self.name, "continuity")] = reason
+
     def approximate(
         self, holds: Mapping[str, Hold], factors: Sequence[str], eps: float, reason: str
     ) -> dict[str, Hold]:
