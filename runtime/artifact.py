@@ -34,6 +34,9 @@ class JsonDocument(Protocol):
     def to_json(self) -> dict[str, Any]: ...
 
 
+_KERNELS = "kernels."  # buffers of generated code
+
+
 @dataclass(frozen=True, slots=True)
 class Artifact:
     """A model read from a file, with the papers that came with it.
@@ -200,10 +203,13 @@ def _check_constants(path: Path, model: Model, manifest: dict[str, Any]) -> None
     """Tables are computed when a model is built: another sign or order there would pass every hash.
 
     Every stored table must be among those of its step now. What a layer calls them, and what else it keeps, may
-    change from version to version.
+    change from version to version. Kernels arrange the layers' tables as the machine and its compiler want them:
+    files of earlier versions name those too, and they are passed over.
     """
     stored, own = _by_step(manifest["constants"]), _by_step(constant_fingerprints(model))
     for step, tables in stored.items():
+        if step.startswith(_KERNELS):
+            continue
         for name, fingerprint in tables.items():
             if not any(_alike(fingerprint, other) for other in own.get(step, {}).values()):
                 raise ArtifactError(
@@ -226,7 +232,7 @@ def _alike(a: Sequence[float], b: Sequence[float]) -> bool:
 
 
 def constant_fingerprints(model: Model) -> dict[str, list[float]]:
-    """Three numbers for every table that is computed and not stored: its log norm and two fixed projections.
+    """Three numbers for every table of a layer that is computed and not stored: its log norm and two projections.
 
     The projections are of the normalised table c on cos(w k), k = 1, 2, ..., for w = 1 and sqrt(2):
     signs, order and rotations of a basis all show. Float32 rounding moves them by about 1e-7.
@@ -234,7 +240,7 @@ def constant_fingerprints(model: Model) -> dict[str, list[float]]:
     stored = model.state_dict()
     fingerprints = {}
     for name, buffer in model.named_buffers():
-        if name in stored or not buffer.is_floating_point():
+        if name in stored or name.startswith(_KERNELS) or not buffer.is_floating_point():
             continue
         flat = buffer.detach().to("cpu", torch.float64).flatten()
         norm = float(torch.linalg.vector_norm(flat))

@@ -249,10 +249,13 @@ def test_constant_energy_is_measured_on_any_file(load, tmp_path):
     model = build_module(mace_plan(channels=2, lmax=1, correlation=1, layers=1, widths=(4,)), seed=1)
     model.set_statistics({"average_neighbors": 8.0, "scale": 0.05})
     file = save_artifact(tmp_path / "m.equic", model, spec_text="equic: 1\n")
-    rows = {row.name: row for row in nve.long_rows(lambda: file, 0.1)}
-    assert rows["duration"].value == 0.1
-    assert rows["slope in its standard errors"].floor == 3.0
-    ratio, distance = nve.halved_rows(lambda: file, 0.01, 2)
+    picture = tmp_path / "nve.svg"
+    rows = {row.name: row for row in nve.long_rows(lambda dtype: file, "float64", 0.2, picture)}
+    assert rows["slope of the total energy in its standard errors, 0.2 ps"].floor == 3.0
+    total, shadow = (rows[f"fluctuation of the {name} energy, 0.2 ps"] for name in ("total", "shadow"))
+    assert shadow.value < total.value
+    assert "shadow" in picture.read_text(encoding="utf-8")
+    ratio, distance = nve.halved_rows(lambda dtype: file, 0.01, 2)
     assert ratio.value > 1.0
     assert distance.value == abs(ratio.value / 4.0 - 1.0)
     assert nve.pooled_ratio(np.array([[4.0, 1.0], [8.0, 2.0]])) == pytest.approx(4.0)

@@ -82,3 +82,14 @@ def test_layers_may_rename_and_add_tables_but_not_change_one() -> None:
     wrong = renamed | {name: [x + 1e-3 for x in renamed[name]]}
     with pytest.raises(ArtifactError, match="not those that the weights were trained with"):
         artifact._check_constants(Path("x"), model, manifest | {"constants": wrong})
+
+
+def test_kernels_may_come_and_go() -> None:
+    """A file written where kernels were built loads where they are not, or are laid out otherwise."""
+    from equic.runtime import artifact
+
+    manifest = read_manifest(FOLDER / "v1_potential.equic")
+    model = load_artifact(FOLDER / "v1_potential.equic").model
+    constants = manifest["constants"] | {"kernels.layer1__power.table.value": [1.5, 0.2, -0.7]}
+    artifact._check_constants(Path("x"), model, manifest | {"constants": constants})
+    assert not [name for name in artifact.constant_fingerprints(model) if name.startswith("kernels.")]
