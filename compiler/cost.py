@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from .ir.graph import Graph
 from .ir.ops import Input
 from .ir.ops.base import Scope
-from .ir.types import Index
+from .ir.types import Index, Type
 
 # atoms per Å^3 where no data says otherwise: between molecular liquids and metals (water 0.1, silicon 0.05)
 DENSITY = 0.05
@@ -97,14 +97,15 @@ def estimate(graph: Graph, scope: Scope, sizes: Sizes, *, without: Collection[st
             continue
         known, result = [types[name] for name in inputs], types[node.name]
         work = node.op.work(known, result, scope)
-        rows = {index: sizes.rows(index, scope) for index in work}
+        copies = result.orbit.count if result.orbit else 1
+        rows = {index: sizes.rows(index, scope) * copies for index in work}
         forward = sum(one.flops * rows[index] for index, one in work.items())
         kept = sum(one.kept * rows[index] for index, one in work.items())
         ways = max((one.ways for one in work.values()), default=1)
         backward = forward * min(sum(name in moved for name in inputs), ways)
         parameters = node.op.parameters(known, result, scope)
-        read = sum(types[name].dim * sizes.rows(types[name].index, scope) for name in inputs)
-        written = result.dim * sizes.rows(result.index, scope)
+        read = sum(_numbers(types[name], sizes, scope) for name in inputs)
+        written = _numbers(result, sizes, scope)
         costs.append(
             Cost(
                 node.name,
@@ -131,6 +132,10 @@ def peak_memory(costs: tuple[Cost, ...], sizes: Sizes) -> float:
 def total_flops(graph: Graph, scope: Scope, sizes: Sizes) -> float:
     """FLOPs of a model and its forces."""
     return sum(cost.total for cost in estimate(graph, scope, sizes))
+
+
+def _numbers(value: Type, sizes: Sizes, scope: Scope) -> float:
+    return value.dim * sizes.rows(value.index, scope) * (value.orbit.count if value.orbit else 1)
 
 
 def _is_leaf(op: object) -> bool:

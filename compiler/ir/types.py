@@ -147,6 +147,46 @@ class Axes:
         return f"axes to degree {self.lmax}"
 
 
+@dataclass(frozen=True, slots=True)
+class Orbit:
+    """Orientations that a value is computed in, side by side: [n, orientation, dim].
+
+    `rows`: rotations and reflections [3, 3], flat, with their `weights`; `outer`: the verdicts before them;
+    `source`: the irreps that were turned, `through`: the nonlinear functions that have acted since.
+    """
+
+    name: str
+    rows: tuple[tuple[float, ...], ...]
+    weights: tuple[float, ...]
+    degree: int
+    outer: Mapping[str, Hold]
+    source: Irreps
+    through: tuple[str, ...] = ()
+
+    @property
+    def count(self) -> int:
+        return len(self.rows)
+
+    @property
+    def improper(self) -> bool:
+        """Has every element its negative among them? A group has, where it has that of one."""
+        known = {tuple(round(x, 9) + 0.0 for x in row) for row in self.rows}
+        return all(tuple(round(-x, 9) + 0.0 for x in row) in known for row in self.rows)
+
+    def then(self, functions: tuple[str, ...]) -> Orbit:
+        """The orbit after more functions."""
+        return replace(self, through=self.through + functions)
+
+    def join(self, other: Orbit) -> Orbit:
+        """The orbit of what is made of values in the same orientations."""
+        outer = {
+            name: self.outer.get(name, EXACT).join(other.outer.get(name, EXACT))
+            for name in (*self.outer, *other.outer)
+        }
+        source = self.source if self.source == other.source else self.source + other.source
+        return replace(self, outer=outer, source=source, through=max(self.through, other.through, key=len))
+
+
 Rep = Irreps | Categories | Plain | Cartesian | Axes | Sphere
 
 
@@ -160,6 +200,7 @@ class Type:
     holds:    per factor of the group, how well the value keeps its promised transformation
     affine:   moves with translations (a position), instead of ignoring them
     frame:    the axes that its components are along, where they are not those of space
+    orbit:    the orientations that it is computed in, where there are several
     smooth:   k of C^k in the positions (or the state); inf for analytic
     fades:    k of C^k of a value on edges that goes on as 0 beyond the cutoff; -1 where it ends with a jump
     radius:   how far away something may be that still changes the value (Å); 0 for on-site, inf for global
@@ -171,6 +212,7 @@ class Type:
     holds: Mapping[str, Hold] = field(default_factory=dict)
     affine: bool = False
     frame: str | None = None
+    orbit: Orbit | None = None
     smooth: float = math.inf
     fades: float = -1.0
     radius: float = 0.0
@@ -197,7 +239,8 @@ class Type:
         kept = [f"{factor} {hold}" for factor, hold in self.holds.items() if hold.verdict]
         rep = self.rep.short if isinstance(self.rep, Irreps) else self.rep
         inside = f" in {self.frame}" if self.frame else ""
-        return f"{self.index}: {rep}{inside}{affine}{unit}{'; ' + ', '.join(kept) if kept else ''}"
+        turned = f" in {self.orbit.count} orientations" if self.orbit else ""
+        return f"{self.index}: {rep}{inside}{turned}{affine}{unit}{'; ' + ', '.join(kept) if kept else ''}"
 
 
 def join_holds(types: tuple[Type, ...]) -> dict[str, Hold]:

@@ -17,6 +17,7 @@ from ..language.codes import Code
 from ..language.diagnostics import Report
 from .context import Context
 from .frames import TURNING, frame_of, one_frame
+from .orbits import BOUNDARY, one_orbit, orbit_of
 
 
 def infer_types(graph: Graph, ctx: Context) -> Graph:
@@ -43,6 +44,7 @@ def infer_node(node: Node, types: dict[str, Type], ctx: Context) -> Type | None:
         len(known) == len(list(node.op.inputs()))
         and _numbers(node, known, ctx)
         and one_frame(node, known, ctx)
+        and one_orbit(node, known, ctx)
     ):
         site = Site(node.name, node.span, ctx.scope, ctx.report, ctx.reasons)
         found = node.op.infer(known, site)
@@ -51,6 +53,8 @@ def infer_node(node: Node, types: dict[str, Type], ctx: Context) -> Type | None:
             found = found.with_(affine=False, holds=site.broken(found.holds, ("translation",), reason))
         if found is not None and node.op.kind not in TURNING:  # type: ignore[attr-defined]
             found = found.with_(frame=frame_of(node, known))
+        if found is not None and node.op.kind not in BOUNDARY:  # type: ignore[attr-defined]
+            found = found.with_(orbit=orbit_of(node, known))
     if found is not None:
         types[node.name] = found
     return found

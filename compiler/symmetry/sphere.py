@@ -70,7 +70,7 @@ def grid_error(
             mixing = rng.normal(size=(_SAMPLES, _CHANNELS, _CHANNELS)) / np.sqrt(_CHANNELS)
             parts = value.reshape(*value.shape[:2], _SAMPLES, _CHANNELS)
             value = np.einsum("rpsc,scd->rpsd", parts, mixing, optimize=True).reshape(value.shape)
-        value = _unit_moment(name)(value)
+        value = unit_moment(name)(value)
     columns = _columns(out)
     size = [np.sqrt(2 * l + 1) if len(inputs) == 1 else _product_scale(inputs, l) for l in out]
     scale = [c for c, l in zip(size, out, strict=True) for _ in range(2 * l + 1)]
@@ -142,7 +142,7 @@ def _harmonics(lmax: int, points: Array) -> Array:
     return result
 
 
-def _unit_moment(name: str) -> Any:
+def unit_moment(name: str) -> Any:
     """An activation with unit second moment under N(0, 1)."""
     import numpy as np
 

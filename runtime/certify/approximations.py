@@ -19,6 +19,13 @@ from .subject import DTYPES, Subject
 Array = NDArray[np.float64]
 
 _ROWS, _ROTATIONS = 128, 24
+# what may lie between an average over points or orientations and where they begin
+_ROW_BY_ROW = frozenset(
+    {
+        *("sample", "orbit", "mlp", "linear", "act", "add", "scale", "difference"),
+        *("concat", "arrange", "norms", "inner", "weigh"),
+    }
+)
 _SAMPLING = 1.25  # random features and rotations are not those that the compiler took
 
 
@@ -51,7 +58,8 @@ def _item(subject: Subject, step: Any, rng: np.random.Generator) -> Item:
     reps = [rep for _, rep in leaves]
     inputs = [rng.normal(size=(_ROWS, Irreps.parse(rep).dim)) for rep in reps]
     rotations = haar_rotations(_ROTATIONS, rng)
-    rotations[1::2] *= -1.0
+    if not (step.layer == "average" and _keeps_hands(step)):
+        rotations[1::2] *= -1.0
     found = []
     for g in rotations:
         turned = [x @ _matrix(rep, g).T for x, rep in zip(inputs, reps, strict=True)]
@@ -74,18 +82,24 @@ def _item(subject: Subject, step: Any, rng: np.random.Generator) -> Item:
     )
 
 
+def _keeps_hands(step: Any) -> bool:
+    """Whether a mean over orientations has rotations alone, and says nothing of reflections."""
+    return bool((np.linalg.det(np.array(step.params["elements"]).reshape(-1, 3, 3)) > 0).all())
+
+
 def _leaves(model: Any, step: Any) -> list[tuple[str, str]] | None:
     """(value, rep) of the random features: those that the op reads, or that its values on a sphere are of."""
     if step.layer == "product":
         reps = [step.params["left"], step.params["right"]]
         weights = [f"{model.plan.step(name).dim}x0e" for name in step.inputs[2:]]
         return list(zip(step.inputs, (*reps, *weights), strict=True))
-    if "in" in step.params and step.layer in ("act", "sample"):
+    on_sphere = step.layer == "act" and step.params["form"] in ("s2", "s2_product")
+    if on_sphere or step.layer in ("sample", "orbit"):
         return [(step.inputs[0], step.params["in"])]
     found: dict[str, str] = {}
     for source in step.inputs:
         behind = model.plan.step(source)
-        if behind.layer not in ("sample", "mlp", "act", "add", "scale", "difference"):
+        if behind.layer not in _ROW_BY_ROW:
             return None
         leaves = _leaves(model, behind)
         if leaves is None:

@@ -23,6 +23,7 @@ from .mlp import Mlp
 from .networks import Bias, Gram, Keep, Ones, Resnet
 from .norm import norm
 from .normalize import Normalize, Spread
+from .orbit import Average, Orbit
 from .power_recursive import power
 from .product import product
 from .radial import Envelope, Radial
@@ -51,6 +52,8 @@ LAYERS: dict[str, Callable[[Params], Layer]] = {
     "to_frame": turn,
     "from_frame": turn,
     "so2": So2Linear,
+    "orbit": Orbit,
+    "average": Average,
     "act": act,
     "norm": norm,
     "sample": Sample,

@@ -283,6 +283,7 @@ IN_FLOAT64 = {"reduce to systems", "reduce to systems, mean", "rescale"}
 
 # layers whose results are components along axes that turn with the input: test_frames.py
 ON_SPHERES = {"sample", "unsample"}  # test_sphere.py
+IN_ORBITS = {"orbit", "average"}  # test_average.py
 IN_FRAMES = {"frame", "to_frame", "from_frame", "so2"}
 
 
@@ -301,7 +302,9 @@ def example(name, dtype, seed=0):
 
 
 def test_every_layer_has_an_example_here_or_takes_invariants_only():
-    known = {layer for layer, *_ in EXAMPLES.values()} | INVARIANT | MATRICES | IN_FRAMES | ON_SPHERES
+    known = (
+        {layer for layer, *_ in EXAMPLES.values()} | INVARIANT | MATRICES | IN_FRAMES | ON_SPHERES | IN_ORBITS
+    )
     assert known == set(LAYERS)
 
 

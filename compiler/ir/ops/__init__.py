@@ -28,6 +28,7 @@ from .mlp import Mlp
 from .norm import Norm
 from .normalize import Normalize
 from .norms import Norms
+from .orbit import Average, Orbit
 from .poisson import Poisson
 from .power import Power
 from .product import Product
@@ -70,6 +71,8 @@ OPS: tuple[type[Op], ...] = (
     ToFrame,
     FromFrame,
     So2,
+    Orbit,
+    Average,
     Gather,
     Reduce,
     Attend,
@@ -122,6 +125,8 @@ AnyOp = Annotated[
     | ToFrame
     | FromFrame
     | So2
+    | Orbit
+    | Average
     | Gather
     | Reduce
     | Attend
