@@ -66,6 +66,28 @@ def nequip(
     _import("nequip", model, python, out, frames, spec, keep_dump, dtype)
 
 
+@importing.command()
+def deepmd(
+    model: Annotated[
+        Path,
+        typer.Argument(
+            help="a model of deepmd-kit of any backend, or a dump of one (.npz)", show_default=False
+        ),
+    ],
+    python: PythonOption = None,
+    out: OutOption = None,
+    frames: FramesOption = None,
+    spec: SpecOption = None,
+    keep_dump: DumpOption = None,
+    dtype: DtypeOption = "float64",
+) -> None:
+    """Import a model of deepmd-kit (3, descriptor se_e2_a) as an artifact that answers the same, to rounding.
+
+    Example: [bold]equic import deepmd water.pth --python ~/deepmd/bin/python -o water.equic[/bold]
+    """
+    _import("deepmd", model, python, out, frames, spec, keep_dump, dtype)
+
+
 def _import(
     peer: str,
     model: Path,

@@ -16,7 +16,7 @@ TARGETS = {
     "forces": {"gradient_of": "energy", "wrt": "positions", "scale": -1, "unit": "eV/Å"},
     "stress": {"gradient_of": "energy", "wrt": "strain", "unit": "eV/Å^3"},
 }
-_PROGRAMS = {"mace": "mace-torch", "nequip": "nequip"}
+_PROGRAMS = {"mace": "mace-torch", "nequip": "nequip", "deepmd": "deepmd-kit"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ def import_model(
     """Write the artifact of another program's model, checked against that program's own answers.
 
     Args:
-        peer: `mace` or `nequip`.
+        peer: `mace`, `nequip` or `deepmd`.
         source: the model's file, or a dump of it (`.npz`), which needs no `python`.
         python: an interpreter that has the program. It reads the model; nothing is unpickled here.
         frames: structures to compare on; random ones if not given.

@@ -217,6 +217,9 @@ class SteerableBlock(Block):
     reduce: Reduction = Field(default="sum", description="how messages are added up")
 
 
+PerSpecies = Annotated[float, Field(gt=0)] | tuple[Annotated[float, Field(gt=0)], ...]
+
+
 class DescriptorBlock(Block):
     """The descriptor of DeepPot-SE and its fitting network; the features must have one radial function."""
 
@@ -225,13 +228,32 @@ class DescriptorBlock(Block):
         default=(25, 50, 100), min_length=1, description="widths of the network of each pair of species"
     )
     axis: Size = Field(default=16, description="columns of the matrix of inner products")
-    size: Annotated[float, Field(gt=0)] = Field(
-        default=0.2, description="what 1 / r is divided by, its usual spread; nothing is subtracted"
+    mean: float | tuple[float, ...] = Field(
+        default=0.0, description="what is subtracted from the switch by r, for every species if several"
+    )
+    size: PerSpecies = Field(
+        default=0.2, description="what the difference is divided by, for every species if several"
+    )
+    spread: PerSpecies = Field(
+        default=(), description="what the directions are divided by; `size` if the list is empty"
+    )
+    sel: tuple[Annotated[int, Field(ge=0, strict=True)], ...] = Field(
+        default=(),
+        description="places for neighbours of every species: their number divides the sum, and those that are free "
+        "add what neighbours at the cutoff do",
+    )
+    one_side: bool = Field(
+        default=False, description="whether the first network depends on the neighbour's species alone"
+    )
+    timestep: Literal["none", "embedding", "fitting", "both"] = Field(
+        default="none", description="which networks multiply what each layer adds by learned numbers"
     )
     fitting: Widths = Field(default=(120, 120, 120), description="widths of the network of each species")
     out: Size = Field(default=1, description="how many numbers of every atom it gives")
     activation: Activation = Field(default="tanh", description="of both networks")
-    reduce: Reduction = Field(default="average", description="how neighbours are added up")
+    reduce: Reduction = Field(
+        default="average", description="how neighbours are added up where `sel` does not say it"
+    )
 
 
 class EquiformerBlock(Block):
@@ -371,10 +393,10 @@ class GraphModel(Block):
 
 
 class Parameter(Block):
-    """One number (or list of numbers) of a preset that a spec may set."""
+    """One number (or list of numbers) of a preset that a spec may set; `floats` may be one number, too."""
 
-    type: Literal["int", "float", "ints", "choice", "bool"]
-    default: int | float | str | bool | tuple[int, ...]
+    type: Literal["int", "float", "ints", "floats", "choice", "bool"]
+    default: int | float | str | bool | tuple[int, ...] | tuple[float, ...]
     minimum: float | None = None
     maximum: float | None = None
     choices: tuple[str, ...] | None = None

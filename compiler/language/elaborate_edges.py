@@ -9,6 +9,7 @@ from ..ir.ops import (
     Add,
     Bias,
     Concat,
+    Filters,
     Gather,
     Gram,
     Keep,
@@ -19,6 +20,7 @@ from ..ir.ops import (
     Reduce,
     Resnet,
     Scale,
+    Unfilled,
     Weigh,
 )
 from ..ir.ops.base import Op
@@ -135,24 +137,52 @@ def steerable(layers: Layers, block: SteerableBlock, k: int, prefix: str) -> Non
 def descriptor(layers: Layers, block: DescriptorBlock, k: int, prefix: str) -> None:
     """The smooth DeepPot-SE descriptor of Zhang et al. 2018 and its fitting network.
 
-        s = u(r) / (r size),  g_j = N_(z_i z_j)(s_ij),  A_i = sum_j g_j (x) s (1, r_j / r) / N
+        s = u(r) / r,  x = (s - mean) / size,  g = N_(z_i z_j)(x)
+        A_i = sum_j g_j (x) (x, s r_j / (r spread)) / N, where free places count as neighbours at the cutoff
         D_i = A_i^T A_i restricted to the first `axis` columns;  F_(z_i)(D_i)
 
-    N and F are networks with shortcuts, one for each pair of species and for each species.
+    N and F are networks with shortcuts, one for each pair of species and for each species. Beyond its places
+    (`sel`, which deepmd-kit has to number), an atom keeps its neighbours.
     """
     graph, span = layers.graph, layers.where.span(k)
+    copies, lmax = block.embedding[-1], layers.model.features.harmonics
 
     def add(name: str, op: Op) -> str:
         return graph.add(f"{prefix}.{name}", op, span)
 
-    near = add("near", Scale(of="radial", by=1 / block.size))
-    network = Resnet(of=near, species=layers.pairs(), widths=block.embedding, activation=block.activation)
-    filters = add("filters", network)
-    copies, degrees = block.embedding[-1], layers.model.features.harmonics + 1
-    weights = add("filters.all", Concat(of=(filters,) * degrees))
+    filters = Filters(
+        of="radial",
+        species=layers.pairs(),
+        widths=block.embedding,
+        lmax=lmax,
+        mean=_listed(block.mean),
+        size=_listed(block.size),
+        spread=_listed(block.spread) or None,
+        sel=block.sel,
+        one_side=block.one_side,
+        activation=block.activation,
+        timestep=block.timestep in ("embedding", "both"),
+    )
+    weights = add("filters", filters)
     spheres = add("spheres", Weigh(of="harmonics", by=weights, copies=copies))
-    weighted = add("weighted", Weigh(of=spheres, by=near))
-    pooled = add("pooled", Reduce(of=weighted, to="node", norm=block.reduce))
+    norm = "sum" if block.sel else block.reduce
+    pooled = add("pooled", Reduce(of=spheres, to="node", norm=norm))
+    if block.sel:
+        pooled = add("pooled.shares", Scale(of=pooled, by=1 / max(sum(block.sel), 1)))
+        if any(filters.mean):
+            free = add("unfilled", Unfilled(of=weights, species="species", lmax=lmax))
+            pooled = add("environment", Add(of=(pooled, free)))
     gram = add("descriptor", Gram(of=pooled, columns=block.axis))
-    fit = Resnet(of=gram, species="species", widths=block.fitting, out=block.out, activation=block.activation)
+    fit = Resnet(
+        of=gram,
+        species="species",
+        widths=block.fitting,
+        out=block.out,
+        activation=block.activation,
+        timestep=block.timestep in ("fitting", "both"),
+    )
     layers.carried, layers.irreps = add("fit", fit), invariants(block.out)
+
+
+def _listed(value: float | tuple[float, ...]) -> tuple[float, ...]:
+    return value if isinstance(value, tuple) else (value,)

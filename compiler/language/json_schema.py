@@ -124,6 +124,7 @@ def _parameter(parameter: Parameter) -> Schema:
         "bool": {"type": "boolean"},
         "choice": {"enum": list(parameter.choices or ())},
         "ints": {"type": "array", "items": {"type": "integer", "minimum": 1}},
+        "floats": {"anyOf": [{"type": "number"}, {"type": "array", "items": {"type": "number"}}]},
     }
     bounds = {"minimum": parameter.minimum, "maximum": parameter.maximum}
     default = parameter.default

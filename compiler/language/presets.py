@@ -197,12 +197,18 @@ def _problem(parameter: Parameter, value: object) -> tuple[Code, str] | None:
     match parameter.type:
         case "int" if not isinstance(value, int) or isinstance(value, bool):
             return Code.WRONG_TYPE, "must be a whole number"
-        case "float" if not number or not math.isfinite(value):  # type: ignore[arg-type]
+        case "float" if not _is_number(value):
             return Code.WRONG_TYPE, "must be a number"
         case "ints":
             if not isinstance(value, list) or not all(type(one) is int and 0 < one <= _MOST for one in value):
                 return Code.WRONG_TYPE, "must be a list of positive whole numbers"
             return None
+        case "floats":
+            numbers = value if isinstance(value, list) else [value]
+            if all(_is_number(one) and (low is None or one >= low) for one in numbers):  # type: ignore[operator]
+                return None
+            least = "" if low is None else f" of at least {low:g}"
+            return Code.WRONG_TYPE, f"must be a number{least}, or a list of them"
         case "choice" if value not in (parameter.choices or ()):
             return Code.WRONG_CHOICE, f"must be {listed(parameter.choices or ())}"
         case "bool" if not isinstance(value, bool):
@@ -215,6 +221,10 @@ def _problem(parameter: Parameter, value: object) -> tuple[Code, str] | None:
             f"must be at least {low:g}" if low is not None else f"must be at most {high:g}",
         )
     return None
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 @dataclass(frozen=True, slots=True)

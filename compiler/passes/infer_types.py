@@ -66,6 +66,8 @@ _FROM_THE_ORIGIN = frozenset({"linear", "act", "product", "power", "norm"})
 _LABELS = {
     ("embed", "of"),
     ("resnet", "species"),
+    ("filters", "species"),
+    ("unfilled", "species"),
     ("ones", "of"),
     ("pair_kind", "of"),
     ("linear", "species"),

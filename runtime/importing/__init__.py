@@ -7,6 +7,7 @@ from typing import Any
 from equic.runtime.model import Model
 
 from .answers import answer_probes
+from .deepmd import deepmd_spec, deepmd_weights, import_deepmd
 from .dump import read_dump, run_dump
 from .mace import import_mace, mace_spec, mace_weights
 from .nequip import import_nequip, nequip_spec, nequip_weights
@@ -20,12 +21,19 @@ class Importer:
     fill: Callable[[Mapping[str, Any], Model], None]
 
 
-IMPORTERS = {"mace": Importer(mace_spec, import_mace), "nequip": Importer(nequip_spec, import_nequip)}
+IMPORTERS = {
+    "mace": Importer(mace_spec, import_mace),
+    "nequip": Importer(nequip_spec, import_nequip),
+    "deepmd": Importer(deepmd_spec, import_deepmd),
+}
 
 __all__ = [
     "IMPORTERS",
     "Importer",
     "answer_probes",
+    "deepmd_spec",
+    "deepmd_weights",
+    "import_deepmd",
     "import_mace",
     "import_nequip",
     "mace_spec",

@@ -12,7 +12,7 @@ import numpy as np
 from equic.runtime.errors import EquicError
 from numpy.typing import NDArray
 
-_PACKAGES = {"mace": "mace-torch", "nequip": "nequip"}
+_PACKAGES = {"mace": "mace-torch", "nequip": "nequip", "deepmd": "deepmd-kit and torch"}
 
 
 def read_dump(path: str | Path) -> dict[str, NDArray[Any]]:
@@ -43,7 +43,7 @@ def run_dump(
     """Let the peer's own Python read `model` and write it as arrays, with its answers on structures.
 
     Args:
-        peer: `mace` or `nequip`.
+        peer: `mace`, `nequip` or `deepmd`.
         python: an interpreter that has the peer; the script it runs imports nothing of equic.
         out: where to keep the npz; it is thrown away if not given.
         frames: structures (any format of ASE) to answer, at most 20; random ones if not given.

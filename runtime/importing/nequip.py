@@ -29,7 +29,7 @@ from equic.runtime.model import Model, module_name
 from torch import Tensor
 
 from .bases import coupling_factor
-from .weights import fitting, stored
+from .weights import fill, fitting, species_order, stored
 
 Arrays = Mapping[str, Any]
 Irrep = tuple[int, int]
@@ -101,19 +101,13 @@ def import_nequip(arrays: Arrays, model: Model) -> None:
         EquicError: the peer's model is not one that the spec expresses, or not of the settings of `model`.
     """
     config = _read(arrays)
-    weights = nequip_weights(arrays, model)
-    with torch.no_grad():
-        for name, value in model.named_parameters():
-            value.copy_(weights[name])
-    order = _species_order(config, model)
-    model.set_statistics(
-        {
-            "average_neighbors": config["layers"][0]["neighbors"][0],
-            "atomic_energies": [config["shifts"][i] for i in order],
-            "scale": config["scales"][0],
-            "shift": 0.0,
-        }
-    )
+    order = species_order(config["species"], model)
+    statistics = {
+        "average_neighbors": config["layers"][0]["neighbors"][0],
+        "atomic_energies": [config["shifts"][i] for i in order],
+        "scale": config["scales"][0],
+    }
+    fill(model, nequip_weights(arrays, model), statistics)
 
 
 def nequip_weights(
@@ -140,7 +134,7 @@ class _Translation:
         self, config: Mapping[str, Any], arrays: Arrays, model: Model, get: Callable[[str], Tensor]
     ) -> None:
         self.config, self.arrays, self.model, self.get = config, arrays, model, get
-        self.order = _species_order(config, model)
+        self.order = species_order(config["species"], model)
         self.steps = {step.name: step for step in model.plan.steps}
         self.embedding = get("type_embed.embed_module.weight")
         self.found: dict[str, Tensor] = {}
@@ -326,17 +320,6 @@ def _names(layer: Mapping[str, Any]) -> list[str]:
 
 def _blocks_of(irreps: str, name: str) -> list[Any]:
     return [block for block in Irreps.parse(irreps) if block.irrep == _irrep(name)]
-
-
-def _species_order(config: Mapping[str, Any], model: Model) -> list[int]:
-    """Where the peer keeps each species of the plan."""
-    known = list(config["species"])
-    for symbol in (species := list(model.plan.system.get("species", ()))):
-        if symbol not in known:
-            raise EquicError(
-                f"the peer's model has no weights for {symbol}", help=f"it knows {', '.join(known)}"
-            )
-    return [known.index(symbol) for symbol in species]
 
 
 def _read(arrays: Arrays) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -40,3 +40,26 @@ def fitting(found: dict[str, Tensor], model: Model, help: str) -> dict[str, Tens
                 help=help,
             )
     return found
+
+
+def fill(model: Model, weights: Mapping[str, Tensor], statistics: Mapping[str, Any]) -> None:
+    """Put weights and statistics into a model, in place; `scale` is 1 and `shift` 0 where they are not given."""
+    with torch.no_grad():
+        for name, value in model.named_parameters():
+            value.copy_(weights[name])
+    model.set_statistics({"scale": 1.0, "shift": 0.0, **statistics})
+
+
+def species_order(known: Sequence[str], model: Model) -> list[int]:
+    """Where the peer, which knows these species, keeps each species of the plan.
+
+    Raises:
+        EquicError: it has none of them.
+    """
+    species = list(model.plan.system.get("species", ()))
+    for symbol in species:
+        if symbol not in known:
+            raise EquicError(
+                f"the peer's model has no weights for {symbol}", help=f"it knows {', '.join(known)}"
+            )
+    return [list(known).index(symbol) for symbol in species]

@@ -14,6 +14,7 @@ from .by_species import AllSpecies, Lookup
 from .cross import Cross
 from .density import Density
 from .derivatives import Grad, Poisson
+from .filters import Filters, Unfilled
 from .frames import frame
 from .geometry import Length, Relative, SphericalHarmonics
 from .indexing import Gather, reduce
@@ -73,6 +74,8 @@ LAYERS: dict[str, Callable[[Params], Layer]] = {
     "norms": Norms,
     "gram": Gram,
     "resnet": Resnet,
+    "filters": Filters,
+    "unfilled": Unfilled,
     "keep": Keep,
     "ones": Ones,
     "bias": Bias,

@@ -19,10 +19,11 @@ _FEW = 16
 class Resnet(Layer):
     """A dense network for every label, each layer with a shortcut where sizes allow.
 
-        x <- f(x W_z / sqrt(fan_in) + b_z) + shortcut,  W ~ N(0, 1), b = 0
+        x <- t_z f(x W_z / sqrt(fan_in) + b_z) + shortcut,  W ~ N(0, 1), b = 0
         shortcut: x where a layer keeps the width, (x, x) where it doubles it, else none
 
-    `out` adds a linear layer without shortcut.
+    t is 1, or with `timestep` learned in layers with a shortcut, t ~ N(0.1, 0.001^2). `out` adds a linear layer
+    without either.
 
     Shapes:    x [*, in], labels [*] -> y [*, out or last width]; `weights` [labels, in, out] a layer
     Units:     dimensionless in and out
@@ -40,11 +41,19 @@ class Resnet(Layer):
         self.act = ACTIVATIONS[params["act"]]
         self.weights = nn.ParameterList(parameter(self.labels, a, b) for a, b in pairwise(sizes))
         self.biases = nn.ParameterList(parameter(self.labels, b) for b in sizes[1:])
+        timed = list(pairwise(sizes))[: self.hidden] if params.get("timestep") else []
+        self.timesteps = nn.ParameterDict(
+            {str(k): parameter(self.labels, b) for k, (a, b) in enumerate(timed) if b in (a, 2 * a)}
+        )
         self.register_buffer("numbers", torch.arange(self.labels), persistent=False)
 
     def initialise(self, generator: torch.Generator) -> None:
         for weight in self.weights:
             fill_normal(weight, generator)
+        for step in self.timesteps.values():
+            fill_normal(step, generator, 0.001)
+            with torch.no_grad():
+                step.add_(0.1)
 
     def forward(self, x: Tensor, labels: Tensor) -> Tensor:
         pick = (labels[:, None] == self.get_buffer("numbers")).to(x.dtype)
@@ -57,6 +66,8 @@ class Resnet(Layer):
             y = y + bias.index_select(0, labels)
             if k < self.hidden:
                 y = self.act(y)
+                if str(k) in self.timesteps:
+                    y = y * self.timesteps[str(k)].index_select(0, labels)
                 if y.shape[1] == x.shape[1]:
                     y = y + x
                 elif y.shape[1] == 2 * x.shape[1]:

@@ -16,6 +16,7 @@ from .constants import Bias, Ones
 from .cross import Cross
 from .density import Density
 from .difference import Difference
+from .filters import Filters, Unfilled
 from .frame import Frame
 from .from_frame import FromFrame
 from .gather import Gather
@@ -85,6 +86,8 @@ OPS: tuple[type[Op], ...] = (
     Norms,
     Gram,
     Resnet,
+    Filters,
+    Unfilled,
     Keep,
     Ones,
     Bias,
@@ -139,6 +142,8 @@ AnyOp = Annotated[
     | Norms
     | Gram
     | Resnet
+    | Filters
+    | Unfilled
     | Keep
     | Ones
     | Bias

@@ -19,7 +19,8 @@ class Resnet(Op):
 
         x' = f(x W_z + b_z) + x     equal widths        x' = f(x W_z + b_z) + (x, x)     where they double
 
-    `out` adds a linear layer at the end. Type: n x 0e, labels -> m x 0e. Verdict: exact on invariants.
+    `out` adds a linear layer at the end; `timestep` multiplies f by learned numbers in layers with a shortcut.
+    Type: n x 0e, labels -> m x 0e. Verdict: exact on invariants.
     """
 
     kind: Literal["resnet"] = "resnet"
@@ -28,6 +29,7 @@ class Resnet(Op):
     widths: tuple[Size, ...]
     out: Size | None = None
     activation: Activation = "tanh"
+    timestep: bool = False
 
     ports: ClassVar[tuple[str, ...]] = ("of", "species")
     reference: ClassVar[str] = "zhang2018deeppotse"
@@ -63,6 +65,7 @@ class Resnet(Op):
             "widths": list(self.widths),
             "out": self.out,
             "act": self.activation,
+            "timestep": self.timestep,
         }
 
     @staticmethod
@@ -71,5 +74,12 @@ class Resnet(Op):
         return len(z.rep.names)
 
     def parameters(self, types: Sequence[Type], result: Type, scope: Scope) -> int:
-        sizes = self._sizes(types[0])
-        return self._labels(types[1]) * sum(a * b + b for a, b in pairwise(sizes))
+        return self._labels(types[1]) * weights_of(
+            self._sizes(types[0]), self.widths if self.timestep else ()
+        )
+
+
+def weights_of(sizes: Sequence[int], timed: int = 0) -> int:
+    """The numbers of one label's network: matrices and biases between `sizes`, time steps in the first `timed`."""
+    steps = [b for a, b in list(pairwise(sizes))[:timed] if b in (a, 2 * a)]
+    return sum(a * b + b for a, b in pairwise(sizes)) + sum(steps)

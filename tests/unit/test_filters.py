@@ -1,0 +1,60 @@
+"""The filters of DeepPot-SE: what they are at the cutoff, and lists of numbers that do not fit the species."""
+
+import pytest
+import torch
+from equic.compiler.language.diagnostics import Report
+from equic.compiler.language.source import source_from_text
+from equic.compiler.pipeline import compile_spec
+from equic.runtime.layers.filters import Filters
+
+PARAMS = {
+    **{"species": 2, "one_side": False, "widths": [3, 6], "lmax": 1, "act": "tanh", "timestep": True},
+    **{"mean": [0.3, -0.2], "size": [0.5, 0.7], "spread": [0.4, 0.9], "sel": [3, 5]},
+}
+SPEC = """
+equic: 1
+name: t
+system: {kind: atoms, species: [H, O], cutoff: 4 Å}
+symmetry: {O(3): hard}
+targets: {energy: {per: system, rep: 0e, unit: eV}}
+"""
+
+
+def filters():
+    layer = Filters(PARAMS).requires_grad_(False)
+    generator = torch.Generator().manual_seed(0)
+    layer.initialise(generator)
+    with torch.no_grad():
+        for value in layer.parameters():
+            value.add_(torch.randn(value.shape, generator=generator, dtype=value.dtype))
+    return layer
+
+
+def test_they_are_zero_where_the_radial_function_is():
+    layer, pairs = filters(), torch.arange(4)
+    assert float(layer(torch.zeros(4, 1, dtype=torch.float64), pairs).abs().max()) < 1e-14
+    assert float(layer(torch.full((4, 1), 0.5, dtype=torch.float64), pairs).abs().min()) > 1e-3
+
+
+def test_free_places_hold_the_mean_over_them_of_what_the_network_makes_of_zero():
+    layer = filters()
+    for centre in range(2):
+        c = torch.tensor([[-PARAMS["mean"][centre] / PARAMS["size"][centre]]], dtype=torch.float64)
+        parts = [layer.network(c, torch.tensor([2 * source + centre]))[0] * c[0, 0] for source in range(2)]
+        torch.testing.assert_close(layer.unfilled[centre], (3 * parts[0] + 5 * parts[1]) / 8)
+
+
+@pytest.mark.parametrize(
+    ("key", "says"),
+    [
+        ("mean: [0.1, 0.2, 0.3]", "`mean` has 3 numbers, but there are 2 species"),
+        ("sel: [10]", "`sel` has 1 numbers, but there are 2 species"),
+        ("size: [0.1, no]", "`size` must be a number of at least 0.001, or a list of them"),
+        ("size: 0", "`size` must be a number of at least 0.001, or a list of them"),
+    ],
+)
+def test_numbers_that_do_not_fit_are_reported(key, says):
+    report = Report()
+    source = source_from_text(SPEC + f"model: {{architecture: deepmd_se_e2_a, {key}}}\n", report=report)
+    compile_spec(source, report)
+    assert says in report.diagnostics[0].message
