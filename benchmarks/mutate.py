@@ -331,7 +331,10 @@ class Mutator:
         if slot := self.some(data, lambda value: isinstance(value, list) and bool(value)):
             items = slot[0][slot[1]]
             item = copy.deepcopy(self.draw.choice(items))
-            items.insert(self.draw.randrange(len(items) + 1), item)
+            many = 300 if self.draw.random() < 0.1 else 1
+            items[(at := self.draw.randrange(len(items) + 1)) : at] = [
+                copy.deepcopy(item) for _ in range(many)
+            ]
 
     def search(self, data: dict[str, Any]) -> None:
         if slot := self.some(data):

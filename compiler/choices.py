@@ -14,14 +14,19 @@ from .language.wording import clip
 from .language.yaml_writer import write_flow
 
 MOST = 60  # trials of the compiler; a list of hundreds of choices is checked at its beginning
+MOST_OPS = 3000  # of all trials together; of a model of 100 layers only the first values are checked
 
 
 def check_choices(
-    source: Source, spaces: Sequence[SearchSpace], report: Report, compile_: Callable[[Source], Report]
+    source: Source,
+    spaces: Sequence[SearchSpace],
+    report: Report,
+    compile_: Callable[[Source], Report],
+    size: int,
 ) -> None:
     """Report every end of a range and every choice that does not compile beside the defaults of the others.
 
-    `source` has its searches replaced by their defaults, which compile.
+    `source` has its searches replaced by their defaults, which compile to a graph of `size` operations.
     """
     candidates = (
         (space, value)
@@ -29,7 +34,7 @@ def check_choices(
         for value in space.candidates_to_check()
         if not same_data(value, space.default)
     )
-    for space, value in islice(candidates, MOST):
+    for space, value in islice(candidates, min(MOST, max(2, MOST_OPS // size))):
         found = compile_(substitute(source, {space.name: value}, spaces)).errors
         if not found:
             continue

@@ -87,7 +87,7 @@ def compile_spec(
         return stop(spec, model, graph, context)
     fast = optimise(graph, context, debug=debug) if optimised else graph
     plan = lower(graph, context, steps=fast, cites=model.cites, architecture=model.preset)
-    check_choices(source, spaces, report, lambda changed: compile_spec(changed).report)
+    check_choices(source, spaces, report, lambda changed: compile_spec(changed).report, len(graph.nodes))
     return stop(spec, model, graph, context, fast, plan)
 
 

@@ -65,6 +65,7 @@ class Code(StrEnum):
     UNKNOWN_ELEMENT = "L123"
     LISTED_TWICE = "L124"
     BAD_NAME = "L125"
+    MODEL_TOO_LARGE = "L126"
 
     # T: types and symmetry
     BROKEN_SYMMETRY = "T201"

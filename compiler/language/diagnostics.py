@@ -1,5 +1,6 @@
 """Diagnostics are values: stages add them to a `Report`, and the pipeline raises once, with all of them."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -25,6 +26,7 @@ __all__ = [
 
 Related = tuple[Span, str]
 _LONGEST_MESSAGE = 300  # characters
+MOST = 200  # of every severity; a text with more mistakes is the wrong file, and nobody reads them all
 
 
 class Severity(StrEnum):
@@ -65,6 +67,8 @@ class Diagnostic:
 class Report:
     """Collects diagnostics, and the texts that they point into.
 
+    Of every severity the first `MOST` are kept; `left_out` counts the rest.
+
     Example:
         >>> report = Report()
         >>> report.error(Code.DUPLICATE_KEY, None, "the key `name` is written twice", help="remove one")
@@ -75,6 +79,7 @@ class Report:
     texts: dict[str, str] = field(default_factory=dict)
     _found: dict[Diagnostic, None] = field(default_factory=dict, repr=False)
     _unusable: list[Span] = field(default_factory=list, repr=False)
+    _count: Counter[Severity] = field(default_factory=Counter, repr=False)
 
     def error(
         self,
@@ -121,12 +126,27 @@ class Report:
     def add(self, diagnostic: Diagnostic) -> None:
         """Add a diagnostic; the same one twice counts once, and what `give_up` covers does not count."""
         span = diagnostic.span
-        if span is None or not any(outer.covers(span) for outer in self._unusable):
-            self._found.setdefault(diagnostic)
+        if self._count[diagnostic.severity] >= MOST:
+            self._count[diagnostic.severity] += 1
+        elif diagnostic not in self._found and not (
+            span and any(outer.covers(span) for outer in self._unusable)
+        ):
+            self._found[diagnostic] = None
+            self._count[diagnostic.severity] += 1
+
+    @property
+    def left_out(self) -> int:
+        """How many diagnostics were found beyond those that are kept."""
+        return self._count.total() - len(self._found)
+
+    def leave_out(self, count: int) -> None:
+        """Count errors that nobody has worded, because there are too many."""
+        self._count[Severity.ERROR] += count
 
     def give_up(self, span: Span) -> None:
         """Leave out whatever later stages say of the value at `span`: its mistake is already reported."""
-        self._unusable.append(span)
+        if len(self._unusable) < MOST:
+            self._unusable.append(span)
 
     def extend(self, other: "Report") -> None:
         """Take over the diagnostics and texts of another report."""

@@ -17,6 +17,9 @@ from .source import Source
 _POINTS = ("positions", "species")
 
 
+MOST_OPS = 2000  # a hundred layers of the largest preset have 1,111
+
+
 def input_names(system: System) -> tuple[str, ...]:
     """The fields that a graph may read."""
     return ("state",) if isinstance(system, PhaseSpaceSystem) else (*_POINTS, *system.inputs)
@@ -36,6 +39,14 @@ def elaborate(spec: Spec, where: ModelSource, source: Source, report: Report) ->
         case StateModel():
             builder = elaborate_state(where.model, where, spec, report)
     if report.has_errors:
+        return None
+    if len(builder.nodes) > MOST_OPS:
+        report.error(
+            Code.MODEL_TOO_LARGE,
+            where.anchor,
+            f"this model has {len(builder.nodes):,} operations, more than {MOST_OPS:,}",
+            help="write fewer layers or hidden widths",
+        )
         return None
     for name in fields:
         if name in builder:

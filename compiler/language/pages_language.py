@@ -174,6 +174,17 @@ PAGES: dict[Code, Page] = {
         "name: my model",
         "Use letters, digits and `_` (in the name of a spec also `.` and `-`).",
     ),
+    Code.MODEL_TOO_LARGE: Page(
+        "a model has too many operations",
+        "A model may have 2,000 operations; a hundred layers of MACE have 1,111. What is larger is a slip in a number, "
+        "such as a list of thousands of hidden widths, or repeated blocks that repeat blocks.",
+        "model:\n"
+        "  features: {node: 8x0e}\n"
+        "  blocks:\n"
+        "    - {kind: repeat, times: 100, block: {kind: egnn}}\n"
+        "    - {kind: repeat, times: 100, block: {kind: egnn}}",
+        "Write fewer layers, or fewer hidden widths.",
+    ),
     Code.EMPTY_SEARCH: Page(
         "a search has nothing to choose from",
         "A search needs at least two choices, or a range of some width.",

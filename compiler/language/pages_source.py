@@ -60,7 +60,7 @@ PAGES: dict[Code, Page] = {
     ),
     Code.TOO_MANY_VALUES: Page(
         "the text holds too many values",
-        "A spec may hold 100,000 values, counting every alias as a full copy. More is nearly always data that "
+        "A spec may hold 20,000 values, counting every alias as a full copy. More is nearly always data that "
         "belongs in a data file, or aliases of aliases that explode.",
         "a: &a [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]\n"
         "b: &b [*a, *a, *a, *a, *a, *a, *a, *a, *a, *a]\n"

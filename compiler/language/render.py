@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from .diagnostics import Diagnostic, Fix, Report, Severity
@@ -78,6 +79,8 @@ def summary(report: Report) -> str:
     """How many of each severity, such as `2 errors, 1 warning`, and how many `--fix` mends; empty without any."""
     counts = [(sum(d.severity is severity for d in report.diagnostics), severity) for severity in Severity]
     text = ", ".join(f"{count} {severity}{'s' if count > 1 else ''}" for count, severity in counts if count)
+    if report.left_out:
+        text += f", {report.left_out:,} more that are not shown"
     fixable = sum(d.fix is not None and d.fix.safe for d in report.diagnostics)
     return text + (f"; `equic check --fix` mends {fixable}" if fixable else "")
 
@@ -124,7 +127,7 @@ def _snippet(span: Span | None, label: str | None, style: str, texts: Mapping[st
     text = texts.get(span.file)
     if text is None:
         return
-    lines = _BREAK.split(text)
+    lines = _lines_of(text)
     if span.start.line > len(lines):
         return
     line = lines[span.start.line - 1]
@@ -136,6 +139,12 @@ def _snippet(span: Span | None, label: str | None, style: str, texts: Mapping[st
     carets = " " * before + "^" * max(1, marked)
     yield [(f"{span.start.line} | ", "bold blue"), (shown, "")]
     yield [(f"{' ' * gutter} | ", "bold blue"), (carets + (f" {label}" if label else ""), style)]
+
+
+@lru_cache(maxsize=8)
+def _lines_of(text: str) -> list[str]:
+    """The lines of a text, which many diagnostics point into."""
+    return _BREAK.split(text)
 
 
 def _window(line: str, start: int, end: int) -> tuple[str, int, int]:

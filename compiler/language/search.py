@@ -158,10 +158,12 @@ class _Extractor:
             if not nodes:
                 return None
         values = tuple(plain(node) for node in nodes)
+        seen: set[str] = set()
         for index, value in enumerate(values):
-            if any(same_data(value, other) for other in values[:index]):
+            if (text := repr(value)) in seen:  # which tells 1, 1.0 and true apart
                 words = f"the choice `{clip(write_flow(nodes[index]))}` is listed twice"
                 self.error(Code.BAD_SEARCH, nodes[index].span, words, "list every choice once")
+            seen.add(text)
         chosen = values[0]
         if default is not None:
             if any(same_data(plain(default), value) for value in values):

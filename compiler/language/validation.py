@@ -11,7 +11,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from ..symmetry.irreps import IrrepsError
 from ..symmetry.units import DimensionError, QuantityError, UnitError
 from .codes import Code
-from .diagnostics import Fix, Report, SpecValueError
+from .diagnostics import MOST, Fix, Report, SpecValueError
 from .fixes import replacing, wrapping
 from .locate import Located, SchemaWalk
 from .nodes import Path, path_text
@@ -76,7 +76,8 @@ def diagnose(
     `raise SpecValueError(message, help=...)`, which may also choose the code and the key to blame.
     """
     walk = SchemaWalk(model)
-    found = [_Found(item, walk.locate(item["loc"])) for item in error.errors(include_url=False)]
+    errors = error.errors(include_url=False)
+    found = [_Found(item, walk.locate(item["loc"])) for item in errors[:MOST]]
     writer = _Writer(source, report, walk, prefix)
     unions: dict[Path, list[_Found]] = defaultdict(list)
     for item in found:
@@ -88,6 +89,7 @@ def diagnose(
             writer.write(item)
     for path, items in unions.items():
         writer.write_union(path, items)
+    report.leave_out(len(errors[MOST:]))
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from .spans import Position, Span
 from .yaml_errors import report_syntax
 
 MAX_CHARACTERS = 1_000_000
-MAX_VALUES = 100_000
+MAX_VALUES = 20_000
 MAX_DEPTH = 64
 
 LINE_BREAK = re.compile(r"\r\n|\n|\r")

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -22,6 +23,37 @@ def test_damaged_specs_have_a_plan_or_diagnostics(load):
     assert [(what, name) for what, name, _ in tally.failures] == []
     assert tally.compiled > 50, "the damage is too heavy to reach the later stops"
     assert len(tally.codes) > 50, "the damage is too uniform"
+
+
+HEAD = """\
+equic: 1
+name: a
+system: {kind: atoms, species: [H], cutoff: 4.0 Å}
+symmetry: {O(3): hard}
+targets: {energy: {per: system, rep: 0e, unit: eV}}
+model: {architecture: mace, channels: 4, lmax: 1}
+"""
+LARGE = {
+    "values": HEAD + "x: [" + "1, " * 19_000 + "1]\n",
+    "too many values": HEAD + "x: [" + "1, " * 300_000 + "1]\n",
+    "unknown keys": HEAD + "".join(f"k{k}: 1\n" for k in range(9_000)),
+    "equal keys": HEAD + "a: 1\n" * 9_000,
+    "unknown aliases": HEAD + "x: [" + "*q, " * 19_000 + "1]\n",
+    "wrong items": HEAD + "train: {freeze: [" + "1, " * 19_000 + "1]}\n",
+    "choices": HEAD.replace("channels: 4", f"channels: {{search: {list(range(1, 9_000))}}}"),
+    "layers": HEAD.replace("lmax: 1", f"lmax: 1, readout: {[8] * 19_000}"),
+    "a deep model": HEAD.replace("lmax: 1", "lmax: {search: [1, 2, 3]}, layers: 100"),
+    "one word": HEAD + "x: '" + "a" * 900_000 + "'\n",
+    "brackets": HEAD + "x: " + "[" * 400_000,
+}
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_large_texts_are_answered_in_time(load, name):
+    fuzz = load("fuzz_specs")
+    start = time.process_time()
+    fuzz.check_text(LARGE[name])
+    assert time.process_time() - start < fuzz.LIMIT
 
 
 def test_mutants_come_back_from_their_seed(load):

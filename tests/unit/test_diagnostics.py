@@ -5,7 +5,7 @@ import json
 
 import pytest
 from equic.compiler.language.codes import Code, explain, pages
-from equic.compiler.language.diagnostics import Diagnostic, Position, Report, Severity, Span, SpecError
+from equic.compiler.language.diagnostics import MOST, Diagnostic, Position, Report, Severity, Span, SpecError
 from equic.compiler.language.nodes import Node
 from equic.compiler.language.overrides import apply_overrides
 from equic.compiler.language.render import (
@@ -284,3 +284,14 @@ def test_printing_in_colour_says_the_same():
     out = io.StringIO()
     print_report(report, Console(file=out, force_terminal=False, width=20))
     assert out.getvalue() == render_full(report.diagnostics[0], report.texts) + "\n\n1 error\n"
+
+
+def test_more_than_the_most_are_counted_and_errors_never_give_way_to_warnings():
+    report = Report()
+    for k in range(MOST + 50):
+        report.warning(Code.DUPLICATE_KEY, None, f"w{k}", help="h")
+    for k in range(MOST + 7):
+        report.error(Code.DUPLICATE_KEY, None, f"e{k}", help="h")
+    assert len(report.errors) == MOST
+    assert report.left_out == 57
+    assert "57 more that are not shown" in summary(report)
