@@ -52,6 +52,21 @@ METHODS: dict[str, Citation] = {
         2015,
         arxiv="1412.6980",
     ),
+    "defazio2024road": Citation(
+        "inproceedings",
+        (
+            "Aaron Defazio",
+            "Xingyu Yang",
+            "Harsh Mehta",
+            "Konstantin Mishchenko",
+            "Ahmed Khaled",
+            "Ashok Cutkosky",
+        ),
+        "The Road Less Scheduled",
+        "Advances in Neural Information Processing Systems",
+        2024,
+        arxiv="2405.15682",
+    ),
     "lazarus2018har": Citation(
         "article",
         ("Eben Lazarus", "Daniel J. Lewis", "James H. Stock", "Mark W. Watson"),

@@ -101,8 +101,10 @@ class Train(Block):
     )
     learning_rate: Positive = Field(default=0.01, description="of the first steps, after the warm-up")
     weight_decay: NotNegative = Field(default=0.0, description="pull of the weights to zero")
-    optimizer: Literal["adam", "adamw", "amsgrad", "muon"] = Field(
-        default="adamw", description="how weights move; muon: of matrices, and adamw of the rest"
+    optimizer: Literal["adam", "adamw", "amsgrad", "muon", "schedule_free"] = Field(
+        default="adamw",
+        description="how weights move; muon: of matrices, and adamw of the rest; schedule_free: adamw at a constant "
+        "rate, with an average of its own",
     )
     schedule: Literal["constant", "cosine", "plateau"] = Field(
         default="cosine", description="how the learning rate falls"
@@ -137,5 +139,19 @@ class Train(Block):
                 help="write `batch: 32`, or a smaller limit",
                 code=Code.CONFLICTING_KEYS,
                 at=("accumulate",),
+            )
+        if self.optimizer == "schedule_free" and self.schedule != "constant":
+            raise SpecValueError(
+                "`schedule_free` takes the place of a schedule: its rate does not fall",
+                help="write `schedule: constant`; `warmup` may stay",
+                code=Code.CONFLICTING_KEYS,
+                at=("optimizer",),
+            )
+        if self.optimizer == "schedule_free" and self.ema is not None:
+            raise SpecValueError(
+                "`schedule_free` averages the weights itself",
+                help="remove `ema`",
+                code=Code.CONFLICTING_KEYS,
+                at=("ema",),
             )
         return self

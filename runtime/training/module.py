@@ -8,7 +8,7 @@ import torch
 from equic.runtime.build import Model
 from torch import Tensor
 
-from .average import Average
+from .average import Average, Averaging, ScheduleFree
 from .batches import Batch
 from .losses import LossTerm, term_counts, term_sums
 from .optimizers import build_optimizers
@@ -54,10 +54,16 @@ class TrainingModule(pl.LightningModule):
         self._rate = float(train["learning_rate"])
         self._clip = train["clip"]
         self.weights = [p for p in model.parameters() if p.requires_grad]
-        self.average = None if train["ema"] is None else Average(self.weights, float(train["ema"]))
+        self.average: Averaging | None = None
+        if train["optimizer"] == "schedule_free":
+            self.average = ScheduleFree(self.weights, lambda: self._built)
+        elif train["ema"] is not None:
+            self.average = Average(self.weights, float(train["ema"]))
+        self._built: list[torch.optim.Optimizer] = []
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
-        return build_optimizers(self.model, self._train)
+        self._built = build_optimizers(self.model, self._train)
+        return self._built
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
         return batch  # the stream already put it there

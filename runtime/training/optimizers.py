@@ -1,5 +1,7 @@
 """The optimiser that a plan asks for, with weight decay on the parameters that it is meant for."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -13,14 +15,18 @@ MUON_FROM = 8
 
 
 def build_optimizers(model: nn.Module, train: Mapping[str, Any]) -> list[torch.optim.Optimizer]:
-    """Adam, AdamW or AMSGrad with two groups of parameters: decayed and not; Muon for matrices, beside AdamW.
+    """Adam, AdamW (schedule-free or not) or AMSGrad with two groups of parameters: decayed and not; Muon for
+    matrices, beside AdamW.
 
     adam and amsgrad add `weight_decay · w` to the gradient; adamw and muon shrink the weights beside it. Muon
     takes the weights of networks (two axes of 8 or more), with steps as large as AdamW's, which takes the
     rest: linear maps between irreps are stored as vectors, one block after another. Weights that do not
-    require a gradient are left alone.
+    require a gradient are left alone. Schedule-free AdamW is that of its authors' package, in training mode.
 
-    Reference: kingma2015adam, loshchilov2019decoupled, reddi2018convergence, liu2025muon
+    Raises:
+        TrainingError: an optimiser that is not known, or whose package is not installed.
+
+    Reference: kingma2015adam, loshchilov2019decoupled, reddi2018convergence, liu2025muon, defazio2024road
     """
     named = [(name, weight) for name, weight in model.named_parameters() if weight.requires_grad]
     decay, rate = float(train["weight_decay"]), float(train["learning_rate"])
@@ -46,9 +52,24 @@ def build_optimizers(model: nn.Module, train: Mapping[str, Any]) -> list[torch.o
             return [*found, torch.optim.AdamW(groups, lr=rate, fused=True)]
         case "amsgrad":
             return [torch.optim.Adam(groups, lr=rate, amsgrad=True, fused=True)]
+        case "schedule_free":
+            return [_schedule_free(groups, rate)]
     raise TrainingError(
-        f"unknown optimizer `{train['optimizer']}`", help="write adam, adamw, amsgrad or muon"
+        f"unknown optimizer `{train['optimizer']}`", help="write adam, adamw, amsgrad, muon or schedule_free"
     )
+
+
+def _schedule_free(groups: list[dict[str, Any]], rate: float) -> torch.optim.Optimizer:
+    try:
+        from schedulefree import AdamWScheduleFree
+    except ModuleNotFoundError:
+        raise TrainingError(
+            "`optimizer: schedule_free` needs the package schedulefree, which is not installed",
+            help='pip install "equic[schedule-free]"',
+        ) from None
+    optimizer: torch.optim.Optimizer = AdamWScheduleFree(groups, lr=rate)
+    optimizer.train()  # type: ignore[attr-defined]
+    return optimizer
 
 
 def parameter_groups(

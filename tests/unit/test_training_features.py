@@ -162,13 +162,16 @@ def test_a_stage_of_the_loss_has_its_own_best(tmp_path: Path) -> None:
         {"batch": {"atoms": 9}, "warmup": 1.5, "ema": 0.9},
         {"batch": {"edges": 20}, "optimizer": "muon"},
         {"batch": 4, "accumulate": 2, "schedule": "plateau"},
+        {"batch": 4, "optimizer": "schedule_free", "schedule": "constant", "warmup": 1.0},
     ],
-    ids=["atoms", "edges", "parts"],
+    ids=["atoms", "edges", "parts", "schedule-free"],
 )
 @pytest.mark.parametrize("step", [5, 9])
 def test_every_feature_resumes_bit_for_bit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any], step: int
 ) -> None:
+    if settings.get("optimizer") == "schedule_free":
+        pytest.importorskip("schedulefree")
     loss = {
         "energy": {
             "weight": {"from": 1.0, "to": 20.0, "at": 0.6},
@@ -212,3 +215,48 @@ def test_muon_learns(tmp_path: Path) -> None:
     plan = changed(mlp_plan(hidden=(16, 16)), epochs=60, batch=50, optimizer="muon", learning_rate=0.01)
     result = run(plan, tmp_path / "run", sets={"train": pendulum(200)})
     assert result.history[-1]["loss"] < 0.05 * result.history[0]["loss"]
+
+
+SCHEDULE_FREE = {"optimizer": "schedule_free", "schedule": "constant", "learning_rate": 0.01}
+
+
+def test_schedule_free_takes_the_steps_of_its_authors_and_the_model_is_the_average(tmp_path: Path) -> None:
+    """Their loop: steps in training mode, validation and the end in evaluation mode."""
+    schedulefree = pytest.importorskip("schedulefree")
+    plan = changed(mlp_plan(hidden=(8,)), epochs=3, batch=10, clip=None, precision="float64", **SCHEDULE_FREE)
+    states = pendulum(40)
+    result = run(plan, tmp_path / "run", sets={"train": states})
+    model = build_module(plan, seed=plan.train["seed"], dtype=torch.float64)
+    optimizer = schedulefree.AdamWScheduleFree(model.parameters(), lr=0.01)
+    stream = iter(TrainingStream(samples_of(states, CPU, "train"), 10, plan.train["seed"], lambda: 0))
+    optimizer.train()
+    for _ in range(12):
+        (batch,) = next(stream)
+        optimizer.zero_grad()
+        outputs = model(batch.inputs, create_graph=True)
+        term_losses(loss_terms(plan), outputs, batch.labels, batch.atoms).sum().backward()
+        optimizer.step()
+    trained = weights_of(model)
+    optimizer.eval()
+    ours, averaged = weights_of(result.model), weights_of(model)
+    for one, other in zip(ours, averaged, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-12)
+    assert not same(trained, averaged)
+
+
+def test_validation_leaves_a_schedule_free_run_as_it_was(tmp_path: Path) -> None:
+    pytest.importorskip("schedulefree")
+    plan = changed(mlp_plan(hidden=(8,)), epochs=4, batch=10, **SCHEDULE_FREE)
+    alone = run(plan, tmp_path / "alone", sets={"train": pendulum(40)})
+    both = run(plan, tmp_path / "both", sets={"train": pendulum(40), "validation": pendulum(10)})
+    assert [row["loss"] for row in alone.history] == [row["loss"] for row in both.history]
+    assert both.history[-1]["validation_loss"] < both.history[0]["validation_loss"]
+
+
+def test_a_missing_optimizer_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, "schedulefree", None)
+    plan = changed(mlp_plan(hidden=(8,)), epochs=1, **SCHEDULE_FREE)
+    with pytest.raises(TrainingError, match=r"needs the package schedulefree[\s\S]*equic\[schedule-free\]"):
+        run(plan, tmp_path / "run", sets={"train": pendulum(10)})
