@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from .citation import Citation
+from .citations_atoms import POTENTIALS
 from .citations_methods import METHODS
 
 _NEURIPS = "Advances in Neural Information Processing Systems"
 _ICLR = "International Conference on Learning Representations"
 _ICML = "International Conference on Machine Learning"
 
-CITATIONS: dict[str, Citation] = {
+_OTHERS: dict[str, Citation] = {
     "ba2016layer": Citation(
         "misc",
         ("Jimmy Lei Ba", "Jamie Ryan Kiros", "Geoffrey E. Hinton"),
@@ -19,36 +20,6 @@ CITATIONS: dict[str, Citation] = {
         "arXiv:1607.06450",
         2016,
         arxiv="1607.06450",
-    ),
-    "batatia2022mace": Citation(
-        "inproceedings",
-        ("Ilyes Batatia", "Dávid Péter Kovács", "Gregor N. C. Simm", "Christoph Ortner", "Gábor Csányi"),
-        "MACE: Higher Order Equivariant Message Passing Neural Networks for Fast and Accurate Force Fields",
-        _NEURIPS,
-        2022,
-        volume="35",
-        arxiv="2206.07697",
-    ),
-    "batzner2022nequip": Citation(
-        "article",
-        (
-            "Simon Batzner",
-            "Albert Musaelian",
-            "Lixin Sun",
-            "Mario Geiger",
-            "Jonathan P. Mailoa",
-            "Mordechai Kornbluth",
-            "Nicola Molinari",
-            "Tess E. Smidt",
-            "Boris Kozinsky",
-        ),
-        "E(3)-equivariant graph neural networks for data-efficient and accurate interatomic potentials",
-        "Nature Communications",
-        2022,
-        volume="13",
-        pages="2453",
-        doi="10.1038/s41467-022-29939-5",
-        arxiv="2101.03164",
     ),
     "boor1978guide": Citation(
         "book",
@@ -104,16 +75,6 @@ CITATIONS: dict[str, Citation] = {
         "arXiv:2603.24638",
         2026,
         arxiv="2603.24638",
-    ),
-    "drautz2019ace": Citation(
-        "article",
-        ("Ralf Drautz",),
-        "Atomic cluster expansion for accurate and transferable interatomic potentials",
-        "Physical Review B",
-        2019,
-        volume="99",
-        pages="014104",
-        doi="10.1103/PhysRevB.99.014104",
     ),
     "dusson2022atomic": Citation(
         "article",
@@ -389,16 +350,9 @@ CITATIONS: dict[str, Citation] = {
         volume="31",
         arxiv="1807.02547",
     ),
-    "zhang2018deeppotse": Citation(
-        "inproceedings",
-        ("Linfeng Zhang", "Jiequn Han", "Han Wang", "Wissam A. Saidi", "Roberto Car", "Weinan E"),
-        "End-to-end Symmetry Preserving Inter-atomic Potential Energy Model for Finite and Extended Systems",
-        _NEURIPS,
-        2018,
-        arxiv="1805.09003",
-    ),
-    **METHODS,
 }
+
+CITATIONS: dict[str, Citation] = dict(sorted({**_OTHERS, **METHODS, **POTENTIALS}.items()))
 
 
 def citations_of(keys: Iterable[str]) -> dict[str, Citation]:

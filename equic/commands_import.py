@@ -38,12 +38,13 @@ def mace(
     spec: SpecOption = None,
     keep_dump: DumpOption = None,
     dtype: DtypeOption = "float64",
+    head: Annotated[str | None, typer.Option(help="which of several heads")] = None,
 ) -> None:
     """Import a model of mace-torch as an artifact that answers the same, to rounding.
 
     Example: [bold]equic import mace my.model --python ~/mace/bin/python -o my.equic[/bold]
     """
-    _import("mace", model, python, out, frames, spec, keep_dump, dtype)
+    _import("mace", model, python, out, frames, spec, keep_dump, dtype, head)
 
 
 @importing.command()
@@ -97,11 +98,14 @@ def _import(
     spec: Path | None,
     keep_dump: Path | None,
     dtype: str,
+    head: str | None = None,
 ) -> None:
     from .importing import import_model
 
     target = out or Path(f"{model.stem}.equic")
-    found = import_model(peer, model, target, python=python, frames=frames, dump=keep_dump, dtype=dtype)
+    found = import_model(
+        peer, model, target, python=python, frames=frames, dump=keep_dump, dtype=dtype, head=head
+    )
     if spec is not None:
         spec.write_text(found.spec_text, encoding="utf-8")
     name = next(one for one in found.certificate.names if one.startswith("reproduces "))

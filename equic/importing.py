@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -37,6 +38,7 @@ def import_model(
     frames: str | Path | None = None,
     dump: str | Path | None = None,
     dtype: str = "float64",
+    head: str | None = None,
 ) -> Imported:
     """Write the artifact of another program's model, checked against that program's own answers.
 
@@ -47,6 +49,7 @@ def import_model(
         frames: structures to compare on; random ones if not given.
         dump: where to keep what the program's Python wrote.
         dtype: of the stored weights.
+        head: which of several heads of a mace-torch model to import.
 
     Raises:
         EquicError: the model cannot be read, or uses what our architecture cannot express (which is named), or
@@ -66,13 +69,14 @@ def import_model(
         raise EquicError(f"weights cannot be stored as `{dtype}`", help="write float64 or float32")
     if source.suffix == ".npz":
         arrays: Mapping[str, Any] = read_dump(source)
+        _check_head(arrays, head)
     elif python is None:
         raise EquicError(
             f"`{source}` can be read only by the program that wrote it",
             help=f"name a Python that has {_PROGRAMS[peer]}: --python PATH",
         )
     else:
-        arrays = run_dump(peer, source, python=python, out=dump, frames=frames)
+        arrays = run_dump(peer, source, python=python, out=dump, frames=frames, head=head)
     text = spec_text(peer, arrays, _name_of(source))
     plan = Plan.from_json(_plan_of(text))
     model = build_module(plan, seed=0, dtype=torch.float64)
@@ -88,6 +92,18 @@ def import_model(
     certificate = certify(model, probes=probes)
     save_artifact(out, model, spec_text=text, certificate=certificate, probes=probes)
     return Imported(out, text, certificate)
+
+
+def _check_head(arrays: Mapping[str, Any], head: str | None) -> None:
+    """A dump holds the answers of one head."""
+    from equic.runtime.errors import EquicError
+
+    written = json.loads(str(arrays["config"])).get("head") if "config" in arrays else None
+    if head is not None and head != written:
+        raise EquicError(
+            f"the dump holds the answers of the head `{written}`, not of `{head}`",
+            help="write it again from the model: `equic import mace MODEL --python PATH --head NAME`",
+        )
 
 
 def spec_text(peer: str, arrays: Mapping[str, Any], name: str) -> str:

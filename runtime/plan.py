@@ -220,10 +220,16 @@ class Plan:
         differentiated = {step.inputs[0] for step in self.steps if step.layer == "grad"}
         for name, output in self.outputs.items():
             read = self.step(output.step).inputs
-            counted = any(self.step(one).layer == "shift_scale" for one in read)
+            terms = [one for name in read for one in (name, *self._terms(name))]
+            counted = any(self.step(one).layer == "shift_scale" for one in terms)
             if output.index == "system" and output.shape == () and (counted or output.step in differentiated):
                 return name
         return None
+
+    def _terms(self, name: str) -> tuple[str, ...]:
+        """What a sum adds up; nothing for any other step."""
+        step = self.step(name)
+        return step.inputs if step.layer == "add" else ()
 
     def derivative(self, wrt: str) -> str | None:
         """The output that is a derivative by this input: forces by `positions`, stress by `strain`."""

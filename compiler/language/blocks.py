@@ -12,7 +12,7 @@ from pydantic import Field
 from ..ir.ops import AnyOp
 from ..ir.ops.activations import Activation
 from ..ir.ops.base import IrrepsField, Size
-from ..ir.ops.radial import Basis, EnvelopeField
+from ..ir.ops.radial import Basis, EnvelopeField, Order
 from .schema_parts import Block
 
 Degree = Annotated[int, Field(ge=0, le=8)]
@@ -28,6 +28,10 @@ class RadialFeatures(Block):
     count: Size = Field(default=8, description="how many functions")
     envelope: EnvelopeField | Literal["none"] = Field(
         default=5, description="what ends them at the cutoff: a polynomial of this order, or another shape"
+    )
+    distance: Literal["plain", "agnesi", "soft"] = Field(
+        default="plain",
+        description="what they are functions of: the length, or that on a scale of the two covalent radii",
     )
     trainable: bool = Field(default=False, description="whether frequencies, centres or widths are learned")
     ends: Literal["functions", "weights"] = Field(
@@ -110,10 +114,10 @@ class MessageSpec(Block):
         default=(64, 64, 64), description="the weights: hidden widths of a network, or another form"
     )
     activation: Activation = Field(default="silu", description="of a network given by its widths")
-    reduce: Reduction = Field(
+    reduce: Reduction | Literal["density"] = Field(
         default="average",
         description="how messages are added up: divided by the average number of neighbours, by its root, "
-        "not at all, or by the number at hand",
+        "not at all, by the number at hand, or by one plus a learned number of those at hand",
     )
 
 
@@ -370,6 +374,18 @@ class Head(Block):
     activation: Activation = Field(default="silu", description="of that network")
 
 
+class Repulsion(Block):
+    """What is added to the energy for every pair of atoms that are near, whatever is learned."""
+
+    form: Literal["none", "zbl"] = Field(
+        default="none", description="nothing, or that of screened nuclei (Ziegler, Biersack, Littmark)"
+    )
+    envelope: Order = Field(
+        default=6, description="of the polynomial that ends it where the covalent radii touch"
+    )
+    strength: Annotated[float, Field(ge=0)] = Field(default=1.0, description="what it is multiplied by")
+
+
 class AtomsModel(Block):
     """Level 2 for `kind: atoms`."""
 
@@ -378,6 +394,7 @@ class AtomsModel(Block):
     heads: dict[str, Head] = Field(
         default={}, description="target → how it is read; `default` stands for those not named"
     )
+    repulsion: Repulsion = Field(default=Repulsion(), description="what is added to the energy")
 
 
 class StateModel(Block):

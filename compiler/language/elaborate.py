@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..ir.graph import CycleError, Graph, Node, ordered
-from ..ir.ops import Grad, Input, Reduce, ShiftScale
+from ..ir.ops import Add, Grad, Input, Reduce, ShiftScale
 from .blocks import AtomsModel, GraphModel, StateModel
 from .builder import Builder
 from .codes import Code
@@ -83,7 +83,11 @@ def _node_energies(nodes: list[Node], outputs: dict[str, str]) -> dict[str, str]
     found = {}
     for target, name in outputs.items():
         total = ops[name]
-        if isinstance(total, Reduce) and isinstance(ops.get(total.of), ShiftScale):
+        if not isinstance(total, Reduce) or total.to != "system":
+            continue
+        terms = ops.get(total.of)
+        read = [ops.get(one) for one in terms.of] if isinstance(terms, Add) else [terms]
+        if any(isinstance(one, ShiftScale) for one in read):
             found[f"node_{target}"] = total.of
     return {name: node for name, node in found.items() if name not in outputs}
 

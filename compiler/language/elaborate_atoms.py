@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
-from ..ir.ops import Act, Length, Linear, Mlp, Normalize, Radial, Relative, Sph
+from ..ir.ops import (
+    Act,
+    Length,
+    Linear,
+    Mlp,
+    Normalize,
+    Radial,
+    Reduce,
+    Relative,
+    Sph,
+    Transform,
+    Weigh,
+    Zbl,
+)
+from ..symmetry.irreps import Irreps
 from .blocks import (
     LAYER_BLOCKS,
     ActBlock,
@@ -14,15 +28,15 @@ from .blocks import (
     LinearBlock,
     MpBlock,
     PainnBlock,
-    RadialFeatures,
     SteerableBlock,
 )
 from .builder import Builder
+from .codes import Code
 from .diagnostics import Report
 from .elaborate_edges import allegro, descriptor, steerable
 from .elaborate_egnn import egnn
 from .elaborate_equiformer import equiformer
-from .elaborate_heads import START, Carried, add_heads
+from .elaborate_heads import START, Carried, add_heads, energy_target
 from .elaborate_inputs import start_features
 from .elaborate_mp import Layers, activate, message_passing
 from .elaborate_painn import painn
@@ -39,11 +53,11 @@ def elaborate_atoms(model: AtomsModel, where: ModelSource, spec: Spec, report: R
     graph = Builder()
     top = where.anchor
     vectors = graph.add("vectors", Relative(of="positions"), top)
-    lengths = graph.add("lengths", Length(of=vectors), top)
-    _radial(graph, model.features.radial, lengths, spec, where)
+    graph.add("lengths", Length(of=vectors), top)
+    layers = Layers(graph, model, where, "species", Irreps(()), cutoff=reach(spec.system))
+    _radial(layers, spec)
     graph.add("harmonics", Sph(of=vectors, lmax=model.features.harmonics), top)
-    layers = Layers(graph, model, where, *start_features(graph, model.features.node, spec, where, report))
-    layers.cutoff = reach(spec.system)
+    layers.carried, layers.irreps = start_features(graph, model.features.node, spec, where, report)
     computed = [target.rep for target in spec.targets.values() if target.is_computed]
     layers.vectors_wanted = any(
         rep and set(rep.replace(" ", "").split("+")) - {"0e", "1x0e"} for rep in computed
@@ -81,6 +95,8 @@ def elaborate_atoms(model: AtomsModel, where: ModelSource, spec: Spec, report: R
         is_layer_end = k + 1 == len(model.blocks) or isinstance(model.blocks[k + 1], LAYER_BLOCKS)
         if is_layer_end:
             ends.append(Carried(prefix, layers.carried, layers.irreps))
+    if model.repulsion.form != "none":
+        _repulsion(layers, spec, report)
     add_heads(graph, ends, model.heads, spec, where, report)
     return graph
 
@@ -98,19 +114,45 @@ def reach(system: System) -> float:
     return system.interactions.within if ends else 1.0  # type: ignore[union-attr]
 
 
-def _radial(graph: Builder, features: RadialFeatures, lengths: str, spec: Spec, where: ModelSource) -> None:
+def _radial(layers: Layers, spec: Spec) -> None:
     """Functions of the edge length; where there is no cutoff that they could end at, a dense layer of it."""
-    top = where.anchor
+    graph, features, top = layers.graph, layers.model.features.radial, layers.where.anchor
     if isinstance(spec.system, ParticlesSystem) and not isinstance(spec.system.interactions, PairsWithin):
-        plain = graph.add("lengths.normal", Normalize(of=lengths, name="edge_length"), top)
+        plain = graph.add("lengths.normal", Normalize(of="lengths", name="edge_length"), top)
         graph.add("radial", Mlp(of=plain, widths=(features.count,), out=features.count, bias=True), top)
         return
-    shape = features.shape if features.ends == "functions" else None
+    ended = features.shape is not None and features.ends == "functions"
+    moved = features.distance != "plain"
+    of = "lengths"
+    if features.distance != "plain":
+        transform = Transform(of=of, pairs=layers.pairs(), form=features.distance)
+        of = graph.add("lengths.transformed", transform, top)
     op = Radial(
-        of=lengths,
+        of=of,
         basis=features.basis,
         count=features.count,
-        envelope=shape,
+        envelope=features.shape if ended and not moved else None,
         trainable=features.trainable,
     )
-    graph.add("radial", op, top)
+    bare = graph.add("radial.bare" if ended and moved else "radial", op, top)
+    envelope = layers.envelope() if ended and moved else None
+    if envelope is not None:
+        graph.add("radial", Weigh(of=bare, by=envelope), top)
+
+
+def _repulsion(layers: Layers, spec: Spec, report: Report) -> None:
+    """What screened nuclei do to the energy, as a value of every node that the head adds."""
+    graph, model = layers.graph, layers.model.repulsion
+    span = layers.where.source.span(("model", "repulsion", "form"))
+    energy = energy_target(spec)
+    if energy is None:
+        report.error(
+            Code.TERM_WITHOUT_ENERGY,
+            span,
+            f"`{model.form}` is a repulsion, a term of an energy, but no target is one",
+            help="add `energy: {per: system, rep: 0e, unit: eV}` to the targets, or leave the repulsion out",
+        )
+        return
+    unit = spec.targets[energy].unit or "eV"
+    zbl = Zbl(of="lengths", pairs=layers.pairs(), unit=unit, envelope=model.envelope, strength=model.strength)
+    graph.add("repulsion", Reduce(of=graph.add("repulsion.pairs", zbl, span), to="node"), span)

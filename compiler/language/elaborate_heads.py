@@ -127,7 +127,7 @@ def _irreps_of(
 
 def _is_free(name: str, graph: Builder, where: ModelSource, report: Report) -> bool:
     """A target becomes a value of the graph, beside those of the model."""
-    if not any(one in graph for one in (name, f"node_{name}", f"sum_{name}")):
+    if not any(one in graph for one in (name, f"node_{name}", f"sum_{name}", f"learned_{name}")):
         return True
     report.error(
         Code.NAME_TAKEN,
@@ -182,9 +182,13 @@ def _quantity(
     graph: Builder, name: str, target: Target, value: str, irreps: Irreps, is_energy: bool, where: ModelSource
 ) -> None:
     """From features of nodes to the target: its unit, the sum over nodes, and its Cartesian form."""
-    ops: list[tuple[str, Linear | ShiftScale | Rescale | Reduce | Tensor]] = []
+    ops: list[tuple[str, Add | Linear | ShiftScale | Rescale | Reduce | Tensor]] = []
     if is_energy:
-        ops.append(("node", ShiftScale(of=value, species="species", unit=target.unit or "eV")))
+        repelled = "repulsion" in graph
+        atomic = ShiftScale(of=value, species="species", unit=target.unit or "eV")
+        ops.append(("learned" if repelled else "node", atomic))
+        if repelled:
+            ops.append(("node", Add(of=("repulsion",))))
     else:
         ops.append(("node", Rescale(of=value, target=name, unit=target.unit or "1")))
     if target.per != "node":
@@ -193,7 +197,8 @@ def _quantity(
         ops.append(("matrix", Tensor(of=value, to="cartesian")))
     for k, (step, op) in enumerate(ops):
         called = name if k + 1 == len(ops) else f"{step}_{name}"
-        value = graph.add(called, op.model_copy(update={"of": value}), where.anchor)
+        of = (value, *op.of) if isinstance(op, Add) else value
+        value = graph.add(called, op.model_copy(update={"of": of}), where.anchor)
 
 
 def _not_carried(

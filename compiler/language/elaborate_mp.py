@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from ..ir.ops import (
     Act,
     Add,
+    Dilute,
     Envelope,
     Gather,
     Linear,
@@ -16,6 +17,7 @@ from ..ir.ops import (
     Product,
     Reduce,
     Sample,
+    Saturate,
     Unsample,
     Weigh,
 )
@@ -89,7 +91,10 @@ def message_passing(layers: Layers, block: MpBlock, k: int, prefix: str) -> None
     weights = _weights(layers, block.message, k, prefix, min(max(count, 1), MAX_SIZE))
     product = Product(of=(sources, "harmonics"), weights=weights, irreps=wanted)
     messages = graph.add(f"{prefix}.messages", product, where.span(k, "message", "irreps"))
-    value = graph.add(f"{prefix}.pooled", Reduce(of=messages, to="node", norm=block.message.reduce), message)
+    norm = "sum" if block.message.reduce == "density" else block.message.reduce
+    value = graph.add(f"{prefix}.pooled", Reduce(of=messages, to="node", norm=norm), message)
+    if block.message.reduce == "density":
+        value = _diluted(layers, value, k, prefix)
     if block.mix == "species" or (block.power is not None and block.power.of == "mixed"):
         value = graph.add(f"{prefix}.A", Linear(of=value, out=wanted), message)
     if block.mix == "species":
@@ -124,6 +129,19 @@ def _weights(layers: Layers, message: MessageSpec, k: int, prefix: str, count: i
         weights = graph.add(bare, op, span)
     envelope = layers.envelope() if bare != name else None
     return weights if envelope is None else graph.add(name, Weigh(of=weights, by=envelope), span)
+
+
+def _diluted(layers: Layers, value: str, k: int, prefix: str) -> str:
+    """Sums over one plus what the neighbours count: sum_j u tanh((sum_n w_n R_n)^2)."""
+    graph, span = layers.graph, layers.where.span(k, "message", "reduce")
+    name = f"{prefix}.crowd"
+    count = graph.add(f"{name}.bare", Linear(of="radial", out=invariants(1)), span)
+    count = graph.add(f"{name}.each", Saturate(of=count), span)
+    envelope = layers.envelope() if layers.model.features.radial.ends == "weights" else None
+    if envelope is not None:
+        count = graph.add(f"{name}.ended", Weigh(of=count, by=envelope), span)
+    count = graph.add(name, Reduce(of=count, to="node"), span)
+    return graph.add(f"{prefix}.diluted", Dilute(of=value, by=count), span)
 
 
 def _update(layers: Layers, block: MpBlock, k: int, prefix: str, value: str, carry: Irreps) -> None:

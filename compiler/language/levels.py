@@ -18,6 +18,7 @@ from .blocks import (
     GraphModel,
     Head,
     RepeatBlock,
+    Repulsion,
     StateBlock,
     StateModel,
 )
@@ -140,6 +141,9 @@ def _items(node: Node) -> tuple[Node, ...]:
     return node.value
 
 
+_ATOMS_KEYS = ("features", "heads", "repulsion")
+
+
 def _from_blocks(spec: Spec, source: Source, report: Report) -> ModelSource | None:
     kind, model = spec.system.kind, spec.model
     before = len(report.errors)
@@ -175,13 +179,13 @@ def _from_blocks(spec: Spec, source: Source, report: Report) -> ModelSource | No
     rest = {key: value for key, value in model.items() if key != "blocks"}
     parsed: AtomsModel | StateModel | None
     if kind != "phase_space":
-        unknown = [key for key in rest if key not in ("features", "heads")]
+        unknown = [key for key in rest if key not in _ATOMS_KEYS]
         for key in unknown:
             report.error(
                 Code.UNKNOWN_KEY,
                 source.span(("model", key), key=True),
                 f"`{key}` is not a key of a model made of blocks",
-                help="its keys are: features, blocks, heads",
+                help="its keys are: features, blocks, heads, repulsion",
             )
         if "features" not in rest:
             report.error(
@@ -194,9 +198,11 @@ def _from_blocks(spec: Spec, source: Source, report: Report) -> ModelSource | No
         given = rest.get("heads", {})
         heads = _validate(TypeAdapter(dict[str, Head]), given, ("model", "heads"), source, report)
         _check_heads(heads or (), spec, source, report)
-        if len(report.errors) > before or features is None or heads is None or not blocks or None in blocks:
+        written = rest.get("repulsion", {})
+        repulsion = _validate(Repulsion, written, ("model", "repulsion"), source, report)
+        if len(report.errors) > before or None in (features, heads, repulsion, *blocks) or not blocks:
             return None
-        parsed = AtomsModel(features=features, blocks=tuple(blocks), heads=heads)
+        parsed = AtomsModel(features=features, blocks=tuple(blocks), heads=heads, repulsion=repulsion)
     else:
         for key in rest:
             report.error(

@@ -126,7 +126,8 @@ PAGES: dict[Code, Page] = {
     ),
     Code.TERM_WITHOUT_ENERGY: Page(
         "a term of an energy, but no energy",
-        "`kinetic` and `pairs` are terms of a Hamiltonian. Here the model predicts derivatives directly.",
+        "`kinetic` and `pairs` are terms of a Hamiltonian. Here the model predicts derivatives directly. Likewise a "
+        "repulsion is a term of the energy of atoms, and needs that among the targets.",
         "system: {kind: phase_space, coordinates: {q: 1}}\n"
         "targets: {derivatives: {flow_of: null}}\n"
         "constraints: {hamiltonian: null}\n"

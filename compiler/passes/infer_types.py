@@ -76,6 +76,8 @@ _LABELS = {
     ("all_species", "of"),
     ("lookup", "species"),
     ("density", "species"),
+    ("transform", "pairs"),
+    ("zbl", "pairs"),
 }
 # The ops that treat the components of a matrix one by one, in whatever basis.
 _ANY_BASIS = frozenset({"tensor", "reduce", "gather", "add", "scale", "difference"})

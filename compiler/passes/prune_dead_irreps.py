@@ -15,7 +15,21 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..ir.graph import Graph, Node
-from ..ir.ops import Act, Add, Attend, Concat, Difference, Gather, Linear, Power, Product, Reduce, Scale, Sph
+from ..ir.ops import (
+    Act,
+    Add,
+    Attend,
+    Concat,
+    Difference,
+    Dilute,
+    Gather,
+    Linear,
+    Power,
+    Product,
+    Reduce,
+    Scale,
+    Sph,
+)
 from ..ir.types import Cartesian, Type
 from ..symmetry.irreps import Irrep, Irreps
 from .context import Context
@@ -78,6 +92,9 @@ def _propagate(node: Node, live: Live, types: dict[str, Type]) -> None:
             for port, name in node.op.inputs():
                 if port != "of":
                     live[name] |= _all(types[name])
+        case Dilute():
+            live[node.op.of] |= mine & _all(types[node.op.of])
+            live[node.op.by] |= _all(types[node.op.by])
         case Act() if node.op.form in ("pointwise", "norm", "vn_relu"):
             live[node.op.of] |= mine
         # blocks of `elementwise` pair by their place, factors are fitted to all that is asked for

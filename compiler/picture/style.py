@@ -20,12 +20,12 @@ FAMILIES: dict[str, tuple[str, str]] = {
 }
 _OPS: dict[str, str] = {
     "input": "input",
-    "geometry": "relative length radial envelope sph distances frame pair_kind",
+    "geometry": "relative length radial envelope transform sph distances frame pair_kind",
     "learned map": "embed linear mlp resnet so2 bias",
     "product": "product power density cross inner gram tensor norms weigh",
-    "nonlinearity": "act norm normalize",
+    "nonlinearity": "act norm normalize saturate dilute",
     "movement": "gather reduce lookup all_species to_frame from_frame sample unsample spread",
-    "physics": "grad poisson shift_scale rescale",
+    "physics": "grad poisson shift_scale rescale zbl",
 }
 _OF = {kind: name for name, kinds in _OPS.items() for kind in kinds.split()}
 VERDICTS = {Verdict.EXACT: "#2e9e5b", Verdict.APPROXIMATE: "#e0a100", Verdict.BROKEN: "#d1372c"}

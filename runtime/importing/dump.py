@@ -39,6 +39,7 @@ def run_dump(
     out: str | Path | None = None,
     frames: str | Path | None = None,
     seed: int = 0,
+    head: str | None = None,
 ) -> dict[str, NDArray[Any]]:
     """Let the peer's own Python read `model` and write it as arrays, with its answers on structures.
 
@@ -46,6 +47,7 @@ def run_dump(
         peer: `mace`, `nequip` or `deepmd`.
         python: an interpreter that has the peer; the script it runs imports nothing of equic.
         out: where to keep the npz; it is thrown away if not given.
+        head: which of several heads to write, where the peer's models have some.
         frames: structures (any format of ASE) to answer, at most 20; random ones if not given.
 
     Raises:
@@ -57,6 +59,7 @@ def run_dump(
             script = scripts / f"{peer}_dump.py"
             command = [python, "-W", "ignore", str(script), str(model), str(target), "--seed", str(seed)]
             command += ["--frames", str(frames)] if frames is not None else []
+            command += ["--head", head] if head is not None else []
             try:
                 run = subprocess.run(command, capture_output=True, text=True, check=False)
             except OSError as error:

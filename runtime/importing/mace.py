@@ -3,7 +3,7 @@
 The two programs compute the same functions from differently arranged numbers. All maps between the weights are
 linear, and are made in torch, so that gradients by the peer's weights follow from ours. What they need:
 
-- `config`: JSON, the settings (those of `_Config`);
+- `config`: JSON, the settings (those of `MaceConfig`);
 - `state/NAME`: the peer's parameters, under its own names;
 - `coupling/l1_l2_l3`: the couplings of its tensor products, [2 l1 + 1, 2 l2 + 1, 2 l3 + 1];
 - `symmetric/L_DEGREE/{shape,index,value}`: the bases of its symmetric powers, flat and sparse; in shape
@@ -15,17 +15,14 @@ Reference: batatia2022mace.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
 from typing import Any
 
-import numpy as np
 import torch
 from equic.runtime.errors import EquicError
 from equic.runtime.irreps import Irreps
-from equic.runtime.layers.activations import ACTIVATIONS, second_moment_factor
+from equic.runtime.layers.activations import second_moment_factor
 from equic.runtime.layers.linear import Linear
 from equic.runtime.layers.power import Power
 from equic.runtime.model import Model, module_name
@@ -33,84 +30,11 @@ from equic.runtime.plan import Step
 from torch import Tensor
 
 from .bases import coupling_factor, power_map
+from .mace_config import BASES, DISTANCES, MaceConfig, mace_spec, read_config
 from .weights import fitting, stored
-
-# what the peer calls its layers: without and with the features of the atom itself
-_AGNOSTIC, _RESIDUAL = "RealAgnosticInteractionBlock", "RealAgnosticResidualInteractionBlock"
 
 # a dict, or what `numpy.load` gives for an npz
 Arrays = Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class _Config:
-    """The settings of a model of the peer, as its exporter writes them; lists have one item per layer."""
-
-    species: tuple[str, ...]
-    cutoff: float
-    bessel: int
-    envelope: int
-    harmonics: str
-    features: tuple[str, ...]
-    messages: tuple[str, ...]
-    paths: tuple[tuple[tuple[int, int, int], ...], ...]
-    correlation: tuple[int, ...]
-    radial: tuple[int, ...]
-    readout: tuple[int, ...]
-    readouts: tuple[str, ...]
-    interactions: tuple[str, ...]
-    activation: str
-    activation_factor: float
-    neighbors: float
-    atomic_energies: tuple[float, ...]
-    scale: float
-    shift: float
-
-    @property
-    def layers(self) -> int:
-        return len(self.interactions)
-
-    @property
-    def residual(self) -> bool:
-        """Whether the first layer keeps the atoms' own features too."""
-        return self.interactions[0] == _RESIDUAL
-
-    @property
-    def channels(self) -> int:
-        return Irreps.parse(self.features[0])[0].mul
-
-    @property
-    def lmax(self) -> int:
-        return max(block.l for block in Irreps.parse(self.harmonics))
-
-    def inputs(self, layer: int) -> str:
-        """The features that enter a layer: the embedding, or those of the layer before."""
-        return self.features[layer - 1] if layer else f"{self.channels}x0e"
-
-
-def mace_spec(arrays: Arrays) -> dict[str, Any]:
-    """The sections `system` and `model` of a spec that compiles to the same function.
-
-    Raises:
-        EquicError: the `mace` preset cannot express the model; the text says what of it.
-    """
-    config = _read(arrays)
-    return {
-        "system": {"kind": "atoms", "species": list(config.species), "cutoff": f"{config.cutoff!r} Å"},
-        "model": {
-            "architecture": "mace",
-            "channels": config.channels,
-            "lmax": config.lmax,
-            "hidden_lmax": len(Irreps.parse(config.features[0])) - 1,
-            "correlation": config.correlation[0],
-            "layers": config.layers,
-            "first_layer": "residual" if config.residual else "agnostic",
-            "bessel": config.bessel,
-            "envelope": config.envelope,
-            "radial": list(config.radial),
-            "readout": list(config.readout),
-        },
-    }
 
 
 def import_mace(arrays: Arrays, model: Model) -> None:
@@ -123,7 +47,7 @@ def import_mace(arrays: Arrays, model: Model) -> None:
     Raises:
         EquicError: the peer's model is not one that the preset expresses, or not of the settings of `model`.
     """
-    config = _read(arrays)
+    config = read_config(arrays)
     weights = mace_weights(arrays, model)
     order = _species_order(config, model)
     with torch.no_grad():
@@ -132,9 +56,9 @@ def import_mace(arrays: Arrays, model: Model) -> None:
     model.set_statistics(
         {
             "average_neighbors": config.neighbors,
-            "atomic_energies": [config.atomic_energies[i] for i in order],
-            "scale": config.scale,
-            "shift": config.shift,
+            "atomic_energies": [config.atomic_energies[config.place][i] for i in order],
+            "scale": config.scales[config.place],
+            "shift": config.shifts[config.place],
         }
     )
 
@@ -151,9 +75,20 @@ def mace_weights(
     Raises:
         EquicError: as `import_mace`.
     """
-    config = _read(arrays)
+    config = read_config(arrays)
     get = stored(arrays) if state is None else state.__getitem__
-    return fitting(_Translation(config, arrays, model, get).weights(), model, _COMPILE)
+    read: set[str] = set()
+
+    def getting(name: str) -> Tensor:
+        read.add(name)
+        return get(name)
+
+    found = fitting(_Translation(config, arrays, model, getting).weights(), model, _COMPILE)
+    there = {name.removeprefix("state/") for name in arrays if name.startswith("state/")}
+    # powers to degrees that no output reads are left out with the degrees
+    for name in sorted(name for name in there - read if not name.startswith("products.")):
+        raise EquicError(f"our layers have no place for the peer's weights `{name}`")
+    return found
 
 
 _COMPILE = "compile the spec that `mace_spec` gives for these arrays"
@@ -162,7 +97,9 @@ _COMPILE = "compile the spec that `mace_spec` gives for these arrays"
 class _Translation:
     """One model of the peer on its way to one of ours."""
 
-    def __init__(self, config: _Config, arrays: Arrays, model: Model, get: Callable[[str], Tensor]) -> None:
+    def __init__(
+        self, config: MaceConfig, arrays: Arrays, model: Model, get: Callable[[str], Tensor]
+    ) -> None:
         self.config, self.arrays, self.model, self.get = config, arrays, model, get
         self.order = _species_order(config, model)
         self.steps = {step.name: step for step in model.plan.steps}
@@ -189,13 +126,25 @@ class _Translation:
             self._species_linear(f"{here}.skip", f"{there}.skip_tp", inputs, features)
         self._power(t)
         self._linear(f"{here}.update", f"products.{t}.linear", features, features)
-        readout = f"readouts.{t}"
-        if t == config.layers - 1 and config.readout:
-            hidden = f"{config.readout[0]}x0e"
-            self._linear(f"{here}.energy.read1", f"{readout}.linear_1", features, hidden)
-            self._linear(f"{here}.energy", f"{readout}.linear_2", hidden, "1x0e", self.gain)
-        else:
-            self._linear(f"{here}.energy", f"{readout}.linear", features, "1x0e")
+        if config.dense(t):
+            count = self.get(f"{there}.density_fn.layer0.weight")
+            self._put_linear(f"{here}.crowd.bare", {0: count})
+        if t == config.layers - 1 or config.read_everywhere:
+            self._readout(t)
+
+    def _readout(self, t: int) -> None:
+        """The maps of the chosen head; the peer normalises its last one by the widths of all heads."""
+        config, here = self.config, f"layer{t + 1}"
+        key, chosen, heads = f"readouts.{t if config.read_everywhere else 0}", config.place, len(config.heads)
+        if t < config.layers - 1 or not config.readout:
+            flat = self.get(f"{key}.linear.weight")
+            self._put_linear(f"{here}.energy", {0: flat.view(-1, heads)[:, chosen : chosen + 1]})
+            return
+        width = config.readout[0]
+        first = self.get(f"{key}.linear_1.weight").view(-1, heads, width)[:, chosen]
+        second = self.get(f"{key}.linear_2.weight").view(heads, width, heads)[chosen, :, chosen, None]
+        self._put_linear(f"{here}.energy.read1", {0: first})
+        self._put_linear(f"{here}.energy", {0: second * (self.gain / math.sqrt(heads))})
 
     def _messages(self, t: int) -> None:
         """The radial network, its last weights in our order and signs of the paths, and the map behind."""
@@ -219,7 +168,7 @@ class _Translation:
             if k == last:
                 by_path = weight.unflatten(1, (len(theirs), config.channels))
                 weight = (by_path[:, place] * factors[:, None]).flatten(1)
-            self._put(f"{here}.weights", f"weights.{k}", weight)
+            self._put(f"{here}.weights" if config.ends else f"{here}.weights.bare", f"weights.{k}", weight)
         # rows of the linear map behind: the paths to one l, in our order
         blocks = self.get(f"{there}.linear.weight").view(len(theirs), config.channels, config.channels)
         by_degree: dict[int, list[Tensor]] = {}
@@ -234,7 +183,10 @@ class _Translation:
         _expect(f"the order of layer {t + 1}", layer.order, order)
         blocks = tuple(block.irrep for block in layer.source)
         highest = len(Irreps.parse(self.config.features[t])) - 1
-        _expect(f"the degree of the features of layer {t + 1}", max(block.l for block in layer.out), highest)
+        if t < self.config.layers - 1 or max(block.l for block in layer.out) > highest:
+            _expect(
+                f"the degree of the features of layer {t + 1}", max(block.l for block in layer.out), highest
+            )
         rows = []
         for block in layer.out:
             for degree in range(1, order + 1):
@@ -295,20 +247,50 @@ class _Translation:
 
     def _check_features(self) -> None:
         """What is no weight must agree too."""
-        config, radial = self.config, self._step("radial").params
+        config = self.config
+        ended = "radial.bare" in self.steps
+        radial = self._step("radial.bare" if ended else "radial").params
         layers = sum(name.startswith("layer") and name.endswith(".power") for name in self.steps)
         _expect("the number of layers", layers, config.layers)
         _expect("the cutoff", float(radial["cutoff"]), config.cutoff)
         _expect("the number of radial functions", int(radial["count"]), config.bessel)
-        _expect("the order of the envelope", int(radial["envelope"]["polynomial"]), config.envelope)
+        _expect("the radial basis", radial["basis"], BASES[config.radial_basis])
+        shape = radial["envelope"] if "envelope" not in self.steps else self._step("envelope").params["shape"]
+        _expect("the order of the envelope", int((shape or {}).get("polynomial", 0)), config.envelope)
+        _expect(
+            "what the envelope ends",
+            not any(name.endswith(".weights.bare") for name in self.steps),
+            config.ends,
+        )
+        self._check_pairs()
         highest = int(self._step("harmonics").params["lmax"])
         if highest > config.lmax:  # fewer are left where nothing reads the messages of the highest degrees
             _expect("the degree of the harmonics", highest, config.lmax)
         for t in range(config.layers):
-            network = self._step(f"layer{t + 1}.weights").params
+            name = f"layer{t + 1}.weights"
+            network = self._step(name if config.ends else f"{name}.bare").params
             _expect("the radial network", tuple(network["widths"]), config.radial)
             _expect("the radial network's activation", network["act"], config.activation)
             _expect("the radial network's bias", bool(network["bias"]), False)
+
+    def _check_pairs(self) -> None:
+        """What depends on the two elements: the scale of distances, and the repulsion."""
+        config = self.config
+        moved = self.steps.get("lengths.transformed")
+        form = "plain" if moved is None else moved.params["form"]
+        _expect("the distance transform", form, DISTANCES[config.distance])
+        zbl = self.steps.get("repulsion.pairs")
+        _expect("the repulsion", zbl is not None, config.repulsion)
+        if zbl is not None:
+            _expect("the order of its envelope", zbl.params["envelope"], config.envelope)
+            _expect("its strength", zbl.params["factor"], config.scales[config.place])
+        for step in (moved, zbl):
+            for symbol, radius in zip(
+                self.model.plan.system["species"], step.params["radii"] if step else (), strict=False
+            ):
+                theirs = config.radii[config.species.index(symbol)]
+                if abs(radius - theirs) > 1e-6 * radius:
+                    _expect(f"the covalent radius of {symbol}", radius, theirs)
 
 
 def _expect(what: str, ours: object, theirs: object) -> None:
@@ -321,7 +303,7 @@ def _matches(source: str, out: str) -> list[tuple[Any, Any]]:
     return [(a, b) for a in Irreps.parse(source) for b in Irreps.parse(out) if a.irrep == b.irrep]
 
 
-def _species_order(config: _Config, model: Model) -> list[int]:
+def _species_order(config: MaceConfig, model: Model) -> list[int]:
     """Where the peer keeps each species of the plan."""
     species = model.plan.system.get("species", ())
     for symbol in species:
@@ -331,72 +313,4 @@ def _species_order(config: _Config, model: Model) -> list[int]:
     return [config.species.index(symbol) for symbol in species]
 
 
-def _read(arrays: Arrays) -> _Config:
-    """The settings, refused where the preset has no words for them."""
-    if "config" not in arrays:
-        raise EquicError("the arrays have no `config`", help="write them with the exporter for mace-torch")
-    given = json.loads(str(np.asarray(arrays["config"])))
-    known = [field.name for field in fields(_Config)]
-    if missing := [name for name in known if name not in given]:
-        raise EquicError(f"the settings of the peer's model lack `{missing[0]}`")
-    _refuse(given)
-    values = {name: _frozen(given[name]) for name in known}
-    values["neighbors"] = given["neighbors"][0]
-    values["activation_factor"] = given["activation_factor"][0]
-    return _Config(**values)
-
-
-def _refuse(given: Mapping[str, Any]) -> None:
-    """Raise for the first thing that the `mace` preset cannot express."""
-    layers = len(given["interactions"])
-    first, *others = given["interactions"]
-    features = [Irreps.parse(text) for text in given["features"]]
-    widest = features[0]
-    single = layers == 1
-    wanted = ["LinearReadoutBlock"] * (layers - 1) + [
-        "LinearReadoutBlock" if single else "NonLinearReadoutBlock"
-    ]
-    problems: list[tuple[bool, str]] = [
-        (given.get("class") != "ScaleShiftMACE", f"models of class {given.get('class')}"),
-        (first not in (_AGNOSTIC, _RESIDUAL), f"{first} as the first layer"),
-        (
-            any(name != _RESIDUAL for name in others),
-            f"{' and '.join(sorted(set(others)))} after the first layer",
-        ),
-        (given.get("heads", ["Default"]) != ["Default"], f"heads {given.get('heads')}"),
-        (given.get("radial_basis") != "BesselBasis", f"the radial basis {given.get('radial_basis')}"),
-        (bool(given.get("extras")), " and ".join(given.get("extras") or ())),
-        (given["activation"] not in ACTIVATIONS, f"the activation {given['activation']}"),
-        (given["activation"] != "silu", f"{given['activation']} in the radial network"),
-        (len(given["activation_factor"]) != 1, "different activations in radial network and readout"),
-        (list(given["readouts"]) != wanted, f"readouts {given['readouts']}"),
-        (len(set(given["correlation"])) != 1, f"orders that differ by layer: {given['correlation']}"),
-        (len(set(given["neighbors"])) != 1, "numbers of neighbours that differ by layer"),
-        (not _natural(given["harmonics"], 1), f"harmonics {given['harmonics']}"),
-        (
-            not all(_natural(text, widest[0].mul) for text in (*given["features"], *given["messages"])),
-            f"features {given['features']} with messages {given['messages']}",
-        ),
-        (
-            any(one != widest for one in features[:-1]) or (not single and len(features[-1]) != 1),
-            f"features that change from layer to layer as {given['features']}",
-        ),
-    ]
-    for holds, what in problems:
-        if holds:
-            raise EquicError(
-                f"the `mace` preset cannot express {what}",
-                help=f"it expresses ScaleShiftMACE with {_AGNOSTIC} or {_RESIDUAL} first and the latter after, "
-                "one head, silu, Bessel functions",
-            )
-
-
-def _natural(text: str, mul: int) -> bool:
-    """Whether irreps are mul copies of 0e, 1o, 2e, ... without gaps."""
-    return [(block.mul, block.l, block.p) for block in Irreps.parse(text)] == [
-        (mul, l, (-1) ** l) for l in range(len(Irreps.parse(text)))
-    ]
-
-
-def _frozen(value: Any) -> Any:
-    return tuple(_frozen(one) for one in value) if isinstance(value, list) else value
+__all__ = ["import_mace", "mace_spec", "mace_weights"]

@@ -12,6 +12,7 @@ from .base import Layer, Params
 from .bodies import Distances
 from .by_species import AllSpecies, Lookup
 from .cross import Cross
+from .crowding import Dilute, Saturate
 from .density import Density
 from .derivatives import Grad, Poisson
 from .filters import Filters, Unfilled
@@ -25,6 +26,7 @@ from .networks import Bias, Gram, Keep, Ones, Resnet
 from .norm import norm
 from .normalize import Normalize, Spread
 from .orbit import Average, Orbit
+from .pairs import Transform, Zbl
 from .power_recursive import power
 from .product import product
 from .radial import Envelope, Radial
@@ -39,6 +41,8 @@ LAYERS: dict[str, Callable[[Params], Layer]] = {
     "length": Length,
     "radial": Radial,
     "envelope": Envelope,
+    "transform": Transform,
+    "zbl": Zbl,
     "sph": SphericalHarmonics,
     "embed": Embed,
     "pair_kind": PairKind,
@@ -83,6 +87,8 @@ LAYERS: dict[str, Callable[[Params], Layer]] = {
     "distances": Distances,
     "scale": Scale,
     "weigh": Weigh,
+    "saturate": Saturate,
+    "dilute": Dilute,
     "poisson": Poisson,
     "all_species": AllSpecies,
     "lookup": Lookup,

@@ -22,6 +22,7 @@ def envelope_of(shape: Mapping[str, float] | None, cutoff: float) -> EnvelopeFun
         switch:         1 + u^3 (-6 u^2 + 15 u - 10)
         bump:           (1 + tanh cot pi u) / 2
         exponential:    exp(-x^2 / (1 - x^2))
+        open:           1 everywhere
 
     Raises:
         ArtifactError: there is no such shape.
@@ -29,6 +30,8 @@ def envelope_of(shape: Mapping[str, float] | None, cutoff: float) -> EnvelopeFun
     if shape is None:
         return lambda r: (r < cutoff).to(r.dtype)
     ((name, value),) = shape.items()
+    if name == "open":
+        return torch.ones_like
     if name == "polynomial":
         return lambda r: _polynomial(r / cutoff, int(value))
     start = float(value) * cutoff
@@ -37,7 +40,7 @@ def envelope_of(shape: Mapping[str, float] | None, cutoff: float) -> EnvelopeFun
         return lambda r: forms[name](((r - start) / (cutoff - start)).clamp(0.0, 1.0))
     if name == "exponential":
         return lambda r: _exponential(r / cutoff)
-    known = ", ".join(("polynomial", *forms, "exponential"))
+    known = ", ".join(("polynomial", *forms, "exponential", "open"))
     raise ArtifactError(f"envelope `{name}` is not known", help=f"known: {known}")
 
 

@@ -39,10 +39,14 @@ def below(prefix):
     return {key.removeprefix(prefix): value for key, value in GOLDEN.items() if key.startswith(prefix)}
 
 
+def config_of(arrays):
+    return json.loads(str(arrays["config"]))
+
+
 def peer(name):
     """The arrays of one model, as its exporter gives them, with the answers beside."""
     arrays = below(f"models/{name}/")
-    lmax = mace_spec(arrays)["model"]["lmax"]
+    lmax = max(int(c) for c in config_of(arrays)["harmonics"] if c.isdigit())
     return arrays | {f"symmetric/{key}": value for key, value in below(f"symmetric/{lmax}/").items()}
 
 
@@ -184,35 +188,65 @@ def refusal(arrays, **changes):
 
 def configured(name, **changes):
     arrays = peer(name)
-    arrays["config"] = np.array(json.dumps(json.loads(str(arrays["config"])) | changes))
+    arrays["config"] = np.array(json.dumps(config_of(arrays) | changes))
     return arrays
 
 
-DENSITY = "RealAgnosticDensityInteractionBlock"
+ATTENTION = "RealAgnosticAttResidualInteractionBlock"
+AGNESI = {"a": 1.0805, "q": 0.9183, "p": 4.6}
 
 
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"interactions": [DENSITY, DENSITY]}, f"{DENSITY} as the first layer"),
+        ({"interactions": [ATTENTION, ATTENTION]}, f"layers of class {ATTENTION}"),
         ({"interactions": ["RealAgnosticInteractionBlock"] * 2}, "after the first layer"),
-        ({"class": "MACE"}, "models of class MACE"),
-        ({"heads": ["a", "b"]}, "heads"),
+        ({"class": "AtomicDipolesMACE"}, "models of class AtomicDipolesMACE"),
         ({"radial_basis": "ChebychevBasis"}, "ChebychevBasis"),
-        ({"extras": ["pair_repulsion_fn"]}, "pair_repulsion_fn"),
+        ({"distance": "Other"}, "the distance transform Other"),
+        ({"constants": {"AgnesiTransform": AGNESI}}, "AgnesiTransform with p = 4.6"),
+        ({"constants": {"SoftTransform": {"alpha": 5.0}}}, "SoftTransform with alpha = 5.0"),
+        (
+            {"constants": {"ZBLBasis": {"a_exp": 0.25, "a_prefactor": 0.4543, "c": [1, 2, 3, 4]}}},
+            "a_exp = 0.25",
+        ),
+        ({"envelope_of_repulsion": 6}, "two envelopes"),
+        ({"extras": ["low-rank adapters"]}, "low-rank adapters"),
         ({"activation": "tanh"}, "tanh"),
-        ({"correlation": [3, 2]}, "orders that differ"),
+        ({"activation_factor": [1.0, 1.1]}, "different activations"),
         ({"neighbors": [1.0, 2.0]}, "neighbours"),
         ({"readouts": ["NonLinearReadoutBlock"] * 2}, "readouts"),
+        ({"harmonics": "1x0e+1x1e"}, "harmonics"),
         ({"features": ["8x0e+8x1e", "8x0e"]}, "features"),
-        ({"features": ["8x0e+8x1o", "8x0e+8x1o"]}, "change from layer to layer"),
+        ({"features": ["8x0e", "8x0e+8x1o", "8x0e"]}, "change as"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
 def test_what_the_preset_cannot_express_is_refused(changes, says):
     message = refusal(configured("scalar features", **changes))
-    assert "the `mace` preset cannot express" in message
+    assert "the `mace` preset and its blocks cannot express" in message
     assert says in message
+
+
+def test_a_head_that_is_not_there_and_settings_of_older_dumps_are_named():
+    assert "has no head `three`" in refusal(configured("agnesi, two heads", head="three"))
+    arrays = peer("one layer")
+    settings = config_of(arrays)
+    del settings["radii"]
+    arrays["config"] = np.array(json.dumps(settings))
+    assert "lack `radii`" in refusal(arrays)
+
+
+def test_radii_other_than_ours_are_refused():
+    radii = config_of(peer("density, agnesi, zbl"))["radii"]
+    changed = configured("density, agnesi, zbl", radii=[radii[0], radii[1] + 0.01, radii[2]])
+    assert "the covalent radius of C is 0.76 in the plan, but 0.77" in refusal(changed)
+
+
+def test_weights_without_a_place_are_named():
+    arrays = peer("one layer")
+    arrays["state/interactions.0.alpha"] = np.array(20.0)
+    assert "no place for the peer's weights `interactions.0.alpha`" in refusal(arrays)
 
 
 @pytest.mark.parametrize(

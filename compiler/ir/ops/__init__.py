@@ -14,6 +14,7 @@ from .by_species import AllSpecies, Lookup
 from .concat import Concat
 from .constants import Bias, Ones
 from .cross import Cross
+from .crowding import Dilute, Saturate
 from .density import Density
 from .difference import Difference
 from .filters import Filters, Unfilled
@@ -30,6 +31,7 @@ from .norm import Norm
 from .normalize import Normalize
 from .norms import Norms
 from .orbit import Average, Orbit
+from .pairs import Transform, Zbl
 from .poisson import Poisson
 from .power import Power
 from .product import Product
@@ -55,6 +57,8 @@ OPS: tuple[type[Op], ...] = (
     Length,
     Radial,
     Envelope,
+    Transform,
+    Zbl,
     Sph,
     Embed,
     Normalize,
@@ -95,6 +99,8 @@ OPS: tuple[type[Op], ...] = (
     Distances,
     Scale,
     Weigh,
+    Saturate,
+    Dilute,
     ShiftScale,
     Rescale,
     Tensor,
@@ -111,6 +117,8 @@ AnyOp = Annotated[
     | Length
     | Radial
     | Envelope
+    | Transform
+    | Zbl
     | Sph
     | Embed
     | Normalize
@@ -151,6 +159,8 @@ AnyOp = Annotated[
     | Distances
     | Scale
     | Weigh
+    | Saturate
+    | Dilute
     | ShiftScale
     | Rescale
     | Tensor

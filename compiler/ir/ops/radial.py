@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from ...language.codes import Code
 from ...symmetry.irreps import Block, Irrep, Irreps
 from ...symmetry.units import Unit
-from ..types import Type
+from ..types import DIMENSIONLESS, Type
 from .base import Op, Ref, Scope, Site, Size, result_like
 
 SCALAR = Irreps((Block(1, Irrep(0, 1)),))
@@ -96,6 +96,11 @@ def envelope_json(envelope: int | _Shape | None) -> dict[str, Any] | None:
     return {envelope.kind: getattr(envelope, "start", 0.0)}  # type: ignore[attr-defined]
 
 
+def is_transformed(r: Type, scope: Scope) -> bool:
+    """A plain number where lengths have a unit, read as if in Å: no cutoff ends what is made of it."""
+    return r.rep == SCALAR and r.unit == DIMENSIONLESS != scope.length and math.isfinite(scope.cutoff)
+
+
 def _reads_lengths(r: Type, site: Site, what: str) -> bool:
     if not math.isfinite(site.scope.cutoff):
         site.error(
@@ -119,7 +124,8 @@ class Radial(Op):
         spline:     cubic B-splines on equal knots, the last of which ends at the cutoff
 
     x = r/rc, N = count - 1. `trainable`: frequencies, centres and widths, or a. Type: edge 0e [Å] -> edge
-    count x 0e. Verdict: exact. Smooth: zeros of the functions and of the envelope add up, so the Bessel
+    count x 0e; of plain numbers, such as transformed lengths, functions without an end, which a `weigh` by an
+    `envelope` gives them. Verdict: exact. Smooth: zeros of the functions and of the envelope add up, so the Bessel
     functions under a polynomial are C3 at the cutoff, whatever its order.
     """
 
@@ -137,7 +143,8 @@ class Radial(Op):
 
     def infer(self, types: Sequence[Type], site: Site) -> Type | None:
         (r,) = types
-        if not _reads_lengths(r, site, "radial"):
+        transformed = is_transformed(r, site.scope)
+        if not transformed and not _reads_lengths(r, site, "radial"):
             return None
         if self.trainable and self.basis not in _TRAINABLE:
             site.error(
@@ -146,9 +153,16 @@ class Radial(Op):
                 help=f"remove `trainable`, or choose {', '.join(f'`{one}`' for one in sorted(_TRAINABLE))}",
             )
             return None
+        if transformed and self.envelope is not None:
+            site.error(
+                Code.UNIT_MISMATCH,
+                f"an envelope ends at a length, but `radial` gets {r}",
+                help="make an `envelope` of the lengths, and multiply by it with a `weigh`",
+            )
+            return None
         inside = 2.0 if self.basis == "spline" else math.inf
         # trained frequencies have no zero at the cutoff any more
-        zeros = 0.0 if self.trainable else _ZEROS_OF_BASIS.get(self.basis, 0.0)
+        zeros = 0.0 if self.trainable or transformed else _ZEROS_OF_BASIS.get(self.basis, 0.0)
         return result_like(
             types,
             rep=Irreps((Block(self.count, Irrep(0, 1)),)),
@@ -162,7 +176,7 @@ class Radial(Op):
             "basis": self.basis,
             "count": self.count,
             "cutoff": scope.cutoff,
-            "envelope": envelope_json(self.envelope),
+            "envelope": {"open": 0.0} if is_transformed(types[0], scope) else envelope_json(self.envelope),
             "trainable": self.trainable,
         }
 

@@ -21,6 +21,7 @@ from golden import write_golden  # noqa: E402
 CUTOFF = 4.0
 HCO, SIO = (1, 6, 8), (8, 14)
 _COMMON = {"cutoff": CUTOFF, "radial": (12, 8), "readout": 5}
+_SMALL = {"cutoff": CUTOFF, "radial": (6,), "readout": 3}
 # Every setting in few models: channels, degrees of messages and features, orders, layers, species.
 MODELS = {
     "scalar features": dict(
@@ -53,11 +54,38 @@ MODELS = {
     ),
     "residual first layer": dict(
         numbers=HCO, channels=4, lmax=2, hidden_lmax=1, correlation=2, layers=2, bessel=6, envelope=5,
-        neighbors=1.2, seed=8, residual=True, **_COMMON,
+        neighbors=1.2, seed=8, first="Residual", **_COMMON,
     ),
     "residual one layer": dict(
         numbers=SIO, channels=4, lmax=2, hidden_lmax=2, correlation=2, layers=1, bessel=5, envelope=6,
-        neighbors=1.4, seed=9, residual=True, **_COMMON,
+        neighbors=1.4, seed=9, first="Residual", **_COMMON,
+    ),
+    # the options of published foundation models
+    "density, agnesi, zbl": dict(
+        numbers=HCO, channels=3, lmax=2, hidden_lmax=1, correlation=2, layers=2, bessel=4, envelope=6,
+        neighbors=1.3, seed=10, first="Density", later="DensityResidual", distance_transform="Agnesi",
+        pair_repulsion=True, **_SMALL,
+    ),
+    "agnesi, two heads": dict(
+        numbers=SIO, channels=3, lmax=2, hidden_lmax=1, correlation=[3, 2], layers=2, bessel=4, envelope=5,
+        neighbors=1.7, seed=11, first="Residual", distance_transform="Agnesi", heads=("one", "two"), head="two",
+        **_SMALL,
+    ),
+    "soft, density residual, cutoff on weights": dict(
+        numbers=SIO, channels=3, lmax=2, hidden_lmax=1, correlation=2, layers=2, bessel=4, envelope=5,
+        neighbors=1.4, seed=12, first="DensityResidual", later="DensityResidual", distance_transform="Soft",
+        radial_type="gaussian", apply_cutoff=False, pair_repulsion=True, heads=("a", "b", "c"), head="b",
+        **_SMALL,
+    ),
+    "no scale, last readout": dict(
+        numbers=HCO, channels=3, lmax=2, hidden_lmax=1, correlation=2, layers=2, bessel=4, envelope=5,
+        neighbors=1.6, seed=13, scaled=False, pair_repulsion=True, use_last_readout_only=True,
+        keep_last_layer_irreps=True, use_reduced_cg=False, **_SMALL,
+    ),
+    "a density in the first layer": dict(
+        numbers=SIO, channels=3, lmax=2, hidden_lmax=0, correlation=2, layers=2, bessel=4, envelope=5,
+        neighbors=1.6, seed=14, first="Density", later="Residual", radial_type="gaussian", apply_cutoff=False,
+        **_SMALL,
     ),
 }  # fmt: skip
 
@@ -102,25 +130,26 @@ def make() -> dict[str, np.ndarray]:
             arrays[f"{key}/cell"] = atoms.cell.array
             arrays[f"{key}/pbc"] = atoms.pbc
     for name, settings in MODELS.items():
+        head = settings.pop("head", None)
         model = peer.build(**settings)
         numbers = settings["numbers"]
         frames = structures(numbers)
         arrays[f"models/{name}/structures"] = np.array(next(key for key in sets if sets[key] == numbers))
-        for key, value in peer.export(model).items():
+        for key, value in peer.export(model, head).items():
             if key.startswith("symmetric/"):  # the same for all models of one lmax
                 key = f"symmetric/{settings['lmax']}/{key.partition('/')[2]}"
                 assert np.array_equal(arrays.get(key, value), value)
                 arrays[key] = value
             else:
                 arrays[f"models/{name}/{key}"] = value
-        for key, value in peer.answers(model, frames).items():
+        for key, value in peer.answers(model, frames, head).items():
             arrays[f"models/{name}/answers/{key}"] = value
         rng = np.random.default_rng(settings["seed"])
         by_energy = rng.normal(size=len(frames))
         by_forces = rng.normal(size=(sum(map(len, frames)), 3))
         arrays[f"models/{name}/loss/energy"] = by_energy
         arrays[f"models/{name}/loss/forces"] = by_forces
-        for key, value in peer.gradients(model, frames, by_energy, by_forces).items():
+        for key, value in peer.gradients(model, frames, by_energy, by_forces, head).items():
             arrays[f"models/{name}/gradients/{key}"] = value
     return arrays
 
