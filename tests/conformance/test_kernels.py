@@ -6,7 +6,6 @@ import pytest
 import torch
 from equic.runtime.build import build_module
 from equic.runtime.errors import DataError
-from equic.runtime.irreps import Irreps
 from equic.runtime.kernels import find_toolchain
 from equic.runtime.kernels.density import DensityKernel
 from equic.runtime.kernels.edges import edge_order
@@ -18,65 +17,9 @@ from equic.runtime.layers import LAYERS
 from equic.runtime.neighbors import model_inputs
 from equic.runtime.testing.plans import mace_plan
 
+from .messages import MACE, UNEQUAL, assert_same, derivatives, draw, message_case
+
 pytestmark = pytest.mark.skipif(find_toolchain() is None, reason="no C compiler")
-
-TOLERANCE = {torch.float64: 1e-12, torch.float32: 2e-5}
-# several multiplicities, none a whole vector; two blocks of one irrep; a path of forbidden parity at strength 0.5
-UNEQUAL = {
-    "left": "3x0e+21x1o+1x0e",
-    "right": "1x0e+1x1o+1x2e",
-    "out": "3x0e+21x0e+21x1o+3x1o+1x1o+21x2e",
-    "mode": "uvu",
-    "paths": [[0, 0, 0, 0.5], [1, 1, 1, 1.0], [1, 0, 2, 1.0], [0, 1, 3, 1.0], [2, 1, 4, 1.0], [1, 1, 5, 1.0]],
-}
-MACE = dict(mace_plan(channels=16, lmax=3, species=("H",)).step("m2").params)
-
-
-def draw(generator, *shape, dtype):
-    return torch.randn(*shape, dtype=dtype, generator=generator)
-
-
-def message_case(params, nodes, edges, dtype, seed=0, norm="average"):
-    """A product's layers and kernel as two functions of (x, Y, w), and arguments for them."""
-    generator = torch.Generator().manual_seed(seed)
-    left, right = (Irreps.parse(params[name]) for name in ("left", "right"))
-    weights = sum(left[path[0]].mul for path in params["paths"])
-    index = torch.randint(0, max(nodes, 1), (2, edges), generator=generator)
-    species = torch.zeros(nodes, dtype=torch.int64)
-    average = torch.tensor(2.5, dtype=torch.float64)
-    gather = LAYERS["gather"]({"role": "source"})
-    product = LAYERS["product"](params).to(dtype)
-    reduce = LAYERS["reduce"]({"from": "edge", "to": "node", "norm": norm})
-    given = {"average_neighbors": average}
-    for_sum = [given[name] for name in reduce.statistics]
-    kernel = Message(params, norm)
-    statistics = () if norm == "sum" else (average,)
-
-    def layers(x, y, w):
-        return reduce(product(gather(x, index), y, w), index, species, *for_sum)
-
-    def fused(x, y, w):
-        return kernel(x, y, w, edge_order(index, nodes), index, *statistics)
-
-    shapes = ((nodes, left.dim), (edges, right.dim), (edges, weights))
-    arguments = [draw(generator, *shape, dtype=dtype).requires_grad_() for shape in shapes]
-    return layers, fused, arguments
-
-
-def derivatives(function, arguments, orders=3):
-    """The value, and gradients of squares of what came before, order by order."""
-    found = [[function(*arguments)]]
-    for _ in range(orders):
-        total = sum((value * value).sum() for value in found[-1])
-        found.append(list(torch.autograd.grad(total, arguments, create_graph=True)))
-    return [value.detach() for order in found for value in order]
-
-
-def assert_same(ours, reference, dtype):
-    for a, b in zip(ours, reference, strict=True):
-        assert a.shape == b.shape
-        scale = b.abs().max() if b.numel() else 0.0
-        assert (a - b).abs().le(TOLERANCE[dtype] * scale).all()
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
@@ -86,19 +29,19 @@ def assert_same(ours, reference, dtype):
     ids=["unequal", "one node", "no edges", "nothing", "mace"],
 )
 def test_a_message_is_gather_product_reduce(params, nodes, edges, dtype):
-    layers, fused, arguments = message_case(params, nodes, edges, dtype)
+    layers, fused, arguments = message_case(Message, edge_order, params, nodes, edges, dtype)
     assert_same(derivatives(fused, arguments), derivatives(layers, arguments), dtype)
 
 
 @pytest.mark.parametrize("norm", ["sum", "average", "root_average"])
 def test_a_message_divides_as_the_sum_does(norm):
-    layers, fused, arguments = message_case(UNEQUAL, 5, 30, torch.float64, norm=norm)
+    layers, fused, arguments = message_case(Message, edge_order, UNEQUAL, 5, 30, torch.float64, norm=norm)
     assert_same(derivatives(fused, arguments), derivatives(layers, arguments), torch.float64)
 
 
 def test_second_derivatives_in_one_kernel_are_those_of_the_composition():
     """Without a graph to keep, one kernel makes the derivatives along all arguments at once."""
-    layers, fused, arguments = message_case(UNEQUAL, 6, 50, torch.float64)
+    layers, fused, arguments = message_case(Message, edge_order, UNEQUAL, 6, 50, torch.float64)
     generator = torch.Generator().manual_seed(5)
     along = [draw(generator, *value.shape, dtype=torch.float64) for value in arguments]
     for chosen in ((0, 1, 2), (1, 2), (0,), (1,), (2,)):
@@ -112,7 +55,7 @@ def test_second_derivatives_in_one_kernel_are_those_of_the_composition():
 
 
 def test_threads_do_not_change_a_bit():
-    _, fused, arguments = message_case(MACE, 30, 400, torch.float32)
+    _, fused, arguments = message_case(Message, edge_order, MACE, 30, 400, torch.float32)
     before = torch.get_num_threads()
     try:
         found = []

@@ -11,15 +11,8 @@ from equic.runtime.layers import LAYERS
 from equic.runtime.neighbors import model_inputs
 from equic.runtime.testing.plans import mace_plan
 
-TOLERANCE = {torch.float64: 1e-12, torch.float32: 2e-5}
-# several multiplicities; two blocks of one irrep; a path of forbidden parity at strength 0.5
-UNEQUAL = {
-    "left": "3x0e+5x1o+1x0e",
-    "right": "1x0e+1x1o+1x2e",
-    "out": "3x0e+5x0e+5x1o+3x1o+1x1o+5x2e",
-    "mode": "uvu",
-    "paths": [[0, 0, 0, 0.5], [1, 1, 1, 1.0], [1, 0, 2, 1.0], [0, 1, 3, 1.0], [2, 1, 4, 1.0], [1, 1, 5, 1.0]],
-}
+from .messages import MACE, UNEQUAL, assert_same, derivatives, draw, message_case
+
 DENSITY = {
     "left": "5x0e",
     "right": "1x0e+1x1o",
@@ -32,50 +25,13 @@ DENSITY = {
 SIZES = pytest.mark.parametrize(("nodes", "edges"), [(7, 60), (1, 3), (4, 0), (0, 0), (40, 11)])
 
 
-def draw(generator, *shape, dtype=torch.float64):
-    return torch.randn(*shape, dtype=dtype, generator=generator)
-
-
-def derivatives(function, arguments, orders=3):
-    """The value, and gradients of squares of what came before, order by order."""
-    found = [[function(*arguments)]]
-    for _ in range(orders):
-        total = sum((value * value).sum() for value in found[-1])
-        found.append(list(torch.autograd.grad(total, arguments, create_graph=True)))
-    return [value.detach() for order in found for value in order]
-
-
-def assert_same(ours, reference, dtype):
-    for a, b in zip(ours, reference, strict=True):
-        assert a.shape == b.shape
-        scale = b.abs().max() if b.numel() else 0.0
-        assert (a - b).abs().le(TOLERANCE[dtype] * scale).all()
-
-
 @SIZES
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
 @pytest.mark.parametrize("norm", ["sum", "average", "root_average"])
 def test_a_padded_message_is_gather_product_reduce(norm, dtype, nodes, edges):
-    generator = torch.Generator().manual_seed(0)
-    left, right = (Irreps.parse(UNEQUAL[name]) for name in ("left", "right"))
-    weights = sum(left[path[0]].mul for path in UNEQUAL["paths"])
-    index = torch.randint(0, max(nodes, 1), (2, edges), generator=generator)
-    species = torch.zeros(nodes, dtype=torch.int64)
-    average = torch.tensor(2.5, dtype=torch.float64)
-    gather = LAYERS["gather"]({"role": "source"})
-    product = LAYERS["product"](UNEQUAL).to(dtype)
-    reduce = LAYERS["reduce"]({"from": "edge", "to": "node", "norm": norm})
-    message = PaddedMessage(UNEQUAL, norm).to(dtype)
-    given = [] if norm == "sum" else [average]
-
-    def layers(x, y, w):
-        return reduce(product(gather(x, index), y, w), index, species, average)
-
-    def padded(x, y, w):
-        return message(x, y, w, edge_slots(index, nodes), index, *given)
-
-    shapes = ((nodes, left.dim), (edges, right.dim), (edges, weights))
-    arguments = [draw(generator, *shape, dtype=dtype).requires_grad_() for shape in shapes]
+    layers, padded, arguments = message_case(
+        PaddedMessage, edge_slots, UNEQUAL, nodes, edges, dtype, norm=norm
+    )
     assert_same(derivatives(padded, arguments), derivatives(layers, arguments), dtype)
 
 
@@ -88,7 +44,7 @@ def test_a_padded_density_is_its_layer(nodes, edges):
     species = torch.randint(0, 2, (nodes,), generator=generator)
     average = torch.tensor(2.5, dtype=torch.float64)
     shapes = ((3, 5), (edges, 4), (edges, 6), (6, 10))
-    arguments = [draw(generator, *shape).requires_grad_() for shape in shapes]
+    arguments = [draw(generator, *shape, dtype=torch.float64).requires_grad_() for shape in shapes]
     padded = PaddedDensity(layer)
 
     def layers(table, y, h, matrix):
@@ -130,17 +86,16 @@ def test_nothing_of_the_size_edge_by_output_is_made():
                 self.size = max(self.size, value.numel() if isinstance(value, torch.Tensor) else 0)
             return out
 
-    params = dict(mace_plan(channels=16, lmax=3, species=("H",)).step("m2").params)
-    message, left = PaddedMessage(params, "sum"), Irreps.parse(params["left"])
+    message, left = PaddedMessage(MACE, "sum"), Irreps.parse(MACE["left"])
     nodes = 12
     index = torch.cartesian_prod(torch.arange(nodes), torch.arange(nodes)).T.contiguous()
-    weights = sum(left[path[0]].mul for path in params["paths"])
+    weights = sum(left[path[0]].mul for path in MACE["paths"])
     generator = torch.Generator().manual_seed(0)
     shapes = ((nodes, left.dim), (nodes**2, 16), (nodes**2, weights))
-    arguments = [draw(generator, *shape).requires_grad_() for shape in shapes]
+    arguments = [draw(generator, *shape, dtype=torch.float64).requires_grad_() for shape in shapes]
     with Largest() as largest:
         torch.autograd.grad(message(*arguments, edge_slots(index, nodes), index).sum(), arguments)
-    assert largest.size <= nodes**2 * max(weights, left.dim) < nodes**2 * Irreps.parse(params["out"]).dim
+    assert largest.size <= nodes**2 * max(weights, left.dim) < nodes**2 * Irreps.parse(MACE["out"]).dim
 
 
 def test_inputs_reach_the_tables_of_every_batch():
