@@ -5,7 +5,10 @@ import torch
 from equic.compiler.language.diagnostics import Report
 from equic.compiler.language.source import source_from_text
 from equic.compiler.pipeline import compile_spec
+from equic.compiler.summary import summarize
+from equic.runtime.build import build_module
 from equic.runtime.layers.filters import Filters
+from equic.runtime.plan import Plan
 
 PARAMS = {
     **{"species": 2, "one_side": False, "widths": [3, 6], "lmax": 1, "act": "tanh", "timestep": True},
@@ -58,3 +61,16 @@ def test_numbers_that_do_not_fit_are_reported(key, says):
     source = source_from_text(SPEC + f"model: {{architecture: deepmd_se_e2_a, {key}}}\n", report=report)
     compile_spec(source, report)
     assert says in report.diagnostics[0].message
+
+
+def test_parameters_are_counted_as_they_are_built():
+    """With time steps, which only layers with a shortcut have, and without."""
+    for timestep in ("none", "both"):
+        report = Report()
+        text = (
+            SPEC
+            + f"model: {{architecture: deepmd_se_e2_a, embedding: [2, 4, 5], axis: 2, timestep: {timestep}}}\n"
+        )
+        done = compile_spec(source_from_text(text, report=report), report)
+        model = build_module(Plan.from_json(done.plan))
+        assert summarize(done).parameters == sum(value.numel() for value in model.parameters())

@@ -74,9 +74,7 @@ class Resnet(Op):
         return len(z.rep.names)
 
     def parameters(self, types: Sequence[Type], result: Type, scope: Scope) -> int:
-        return self._labels(types[1]) * weights_of(
-            self._sizes(types[0]), self.widths if self.timestep else ()
-        )
+        return self._labels(types[1]) * weights_of(self._sizes(types[0]), len(self.widths) * self.timestep)
 
 
 def weights_of(sizes: Sequence[int], timed: int = 0) -> int:
