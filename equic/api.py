@@ -299,10 +299,12 @@ def export(
     if target not in TARGETS:
         raise ExportError(f"there is no target `{target}`", help=f"choose {' or '.join(TARGETS)}")
     kind = TARGETS[target]
+    closest = (loaded.manifest["training"] or {}).get("closest_distances")
     return kind.write(
         loaded.model,
         Path(out) if out is not None else Path(artifact).with_suffix(kind.suffix),
         dtype=dtype or loaded.plan.export["dtype"],
         certificate=loaded.certificate,
         probes=probes(loaded.model, 0),
+        meta={} if closest is None else {"closest_distances": closest},
     )

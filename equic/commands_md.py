@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -41,6 +42,7 @@ def md(
 
     Example: [bold]equic md model.pt2 start.xyz --steps 2000 -o run.extxyz[/bold]
     """
+    from equic.runtime.calculators import OutsideRangeWarning
     from equic.runtime.data.structures import structures_of
     from equic.runtime.dynamics import run_md
 
@@ -48,21 +50,24 @@ def md(
 
     calculator = api.load(file, device=device).calculator()
     atoms = structures_of(start, most=1)[0]
-    result = run_md(
-        atoms,
-        calculator,
-        ensemble=ensemble,  # type: ignore[arg-type]  # it checks what is typed
-        temperature=temperature,
-        pressure_bar=pressure,
-        timestep_fs=timestep,
-        steps=steps,
-        friction=friction,
-        trajectory=out,
-        log_every=every,
-        seed=seed,
-        progress=True,
-        console=complaints,
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", OutsideRangeWarning)
+        warnings.showwarning = _say  # a line each, above the bar
+        result = run_md(
+            atoms,
+            calculator,
+            ensemble=ensemble,  # type: ignore[arg-type]  # it checks what is typed
+            temperature=temperature,
+            pressure_bar=pressure,
+            timestep_fs=timestep,
+            steps=steps,
+            friction=friction,
+            trajectory=out,
+            log_every=every,
+            seed=seed,
+            progress=True,
+            console=complaints,
+        )
     if out is not None:
         from equic.runtime.dynamics.picture import draw_run
 
@@ -72,6 +77,10 @@ def md(
         print(json.dumps(result.to_json()))
     else:
         console.print(describe(result))
+
+
+def _say(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+    complaints.print(f"[yellow]warning[/yellow]: {message}")
 
 
 def describe(result: MDResult) -> str:

@@ -18,13 +18,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A loaded file. `model` is a torch module (`.equic`) or an exported program (`.pt2`, `.standalone`)."""
+    """A loaded file. `model` is a torch module (`.equic`) or an exported program (`.pt2`, `.standalone`).
+
+    `closest` are the shortest distances in its training set, by pair of species (Å); None where it has none.
+    """
 
     path: Path
     model: Any
     plan: Plan
     certificate: Any
     device: str
+    closest: dict[str, float] | None = None
 
     def predict(self, atoms: Sequence[Atoms] | Atoms, *, batch: int = 32) -> list[dict[str, Any]]:
         """The targets of each structure, as numpy arrays in the units of the plan."""
@@ -35,10 +39,10 @@ class Loaded:
         return predict(self.model, frames, batch=batch, device=self.device)
 
     def calculator(self, **options: Any) -> Calculator:
-        """An ASE calculator."""
+        """An ASE calculator, which warns once where atoms come closer than in training (`warn="never"`: not)."""
         from equic.runtime.calculators import EquicCalculator
 
-        return EquicCalculator(self.model, device=self.device, **options)
+        return EquicCalculator(self.model, device=self.device, **{"closest": self.closest, **options})
 
 
 def load_file(path: Path, *, device: str = "auto", dtype: str | None = None) -> Loaded:
@@ -55,17 +59,22 @@ def load_file(path: Path, *, device: str = "auto", dtype: str | None = None) -> 
 
         place = pick_device(device)
         found = load_artifact(path, dtype=getattr(torch, dtype) if dtype else None, device=place)
-        return Loaded(path, found.model, found.plan, found.certificate, str(place))
+        closest = (found.manifest["training"] or {}).get("closest_distances")
+        return Loaded(path, found.model, found.plan, found.certificate, str(place), closest)
     if path.suffix == ".pt2":
         from equic.runtime.export import load_pt2
 
-        exported = load_pt2(path)
-        return Loaded(path, exported, exported.plan, exported.metadata.get("certificate"), "cpu")
+        return _exported(path, load_pt2(path))
     if path.is_dir() and (path / "metadata.json").is_file():
         from equic.runtime.export import load_standalone
 
-        standalone = load_standalone(path)
-        return Loaded(path, standalone, standalone.plan, standalone.metadata.get("certificate"), "cpu")
+        return _exported(path, load_standalone(path))
     raise ArtifactError(
         f"`{path}` is neither an artifact (.equic) nor an export (.pt2, or a standalone folder)"
     )
+
+
+def _exported(path: Path, model: Any) -> Loaded:
+    papers = model.metadata
+    closest = papers["meta"].get("closest_distances")
+    return Loaded(path, model, model.plan, papers.get("certificate"), str(model.device), closest)

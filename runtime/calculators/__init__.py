@@ -4,8 +4,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .ase_calculator import EquicCalculator
+    from .distance_watch import OutsideRangeWarning
 
-__all__ = ["EquicCalculator"]
+__all__ = ["EquicCalculator", "OutsideRangeWarning"]
 
 
 def __getattr__(name: str) -> Any:
@@ -14,4 +15,8 @@ def __getattr__(name: str) -> Any:
         from .ase_calculator import EquicCalculator
 
         return EquicCalculator
+    if name == "OutsideRangeWarning":
+        from .distance_watch import OutsideRangeWarning
+
+        return OutsideRangeWarning
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,12 +12,15 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
 from ase.data import atomic_numbers, chemical_symbols
 from equic.runtime.build import Model
+from equic.runtime.data.distances import edge_lengths
 from equic.runtime.data.known import read_known
 from equic.runtime.data.labels import properties
 from equic.runtime.device import pick_device
 from equic.runtime.errors import EquicError
 from equic.runtime.export import Exported, Standalone
 from equic.runtime.neighbors import VerletList
+
+from .distance_watch import DistanceWatch, Warn
 
 # Voigt order of ASE: xx, yy, zz, yz, xz, xy
 _VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
@@ -41,6 +44,10 @@ class EquicCalculator(Calculator):
         skin: Å. Larger saves searches and costs candidates; 0 searches at every step.
         device: `auto`, `cpu` or `cuda`.
         dtype: `float32` or `float64` for the network; None keeps the model's. Geometry is always float64.
+        closest: the shortest distance of training by pair of species, {"C-H": 1.08} (Å), as files of models carry
+            it (`equic.load(FILE).calculator()` passes it on).
+        warn: with `closest`, where atoms come closer than that, or species meet that never met, `once` for every pair,
+            `always`, or `never`, with an `OutsideRangeWarning`.
 
     Example:
         >>> from ase.build import molecule
@@ -75,6 +82,8 @@ class EquicCalculator(Calculator):
         skin: float = 0.5,
         device: str = "auto",
         dtype: str | None = None,
+        closest: Mapping[str, float] | None = None,
+        warn: Warn = "once",
     ) -> None:
         super().__init__()
         plan = model.plan
@@ -88,6 +97,7 @@ class EquicCalculator(Calculator):
         self._last: dict[str, np.ndarray] | None = None
         self.cutoff = float(plan.system["cutoff"])
         self.neighbors = VerletList(self.cutoff, skin)
+        self._watch = None if closest is None else DistanceWatch(self.species, closest, warn)
         # index of the species by atomic number, -1 for elements that the model does not know
         self._index = np.full(len(chemical_symbols), -1, dtype=np.int64)
         self._index[[atomic_numbers[symbol] for symbol in self.species]] = np.arange(len(self.species))
@@ -158,6 +168,8 @@ class EquicCalculator(Calculator):
         # ASE's cell is whole wherever any direction repeats; without periodicity it plays no part
         cell = atoms.cell.array if atoms.pbc.any() else np.zeros((3, 3))
         edges, shifts = self.neighbors.update(atoms.positions, cell, atoms.pbc, numbers)
+        if self._watch is not None:
+            self._watch.look(species, edge_lengths(atoms.positions, cell, edges, shifts), edges)
         arrays = {
             "positions": atoms.positions,
             "species": species,

@@ -13,6 +13,7 @@ from equic.runtime.tables.cartesian import to_irreps
 from numpy.typing import NDArray
 
 from .arrays import ArraySet
+from .distances import edge_lengths
 from .frame import Frame
 from .frames import FrameSet, Lazy
 
@@ -223,7 +224,9 @@ def input_statistics(plan: Plan, frames: Sequence[Frame]) -> dict[str, list[floa
             continue
         name, irreps = step.params["name"], Irreps.parse(step.params["irreps"])
         if name == "edge_length":
-            values = np.concatenate([_lengths(frame) for frame in frames])[:, None]
+            values = np.concatenate(
+                [edge_lengths(frame.positions, frame.cell, frame.edges, frame.shifts) for frame in frames]
+            )[:, None]
         else:
             values = np.concatenate([frame.inputs[name] for frame in frames])
         scale, shift = [], []
@@ -235,11 +238,6 @@ def input_statistics(plan: Plan, frames: Sequence[Frame]) -> dict[str, list[floa
             scale.append(size if size > 1e-10 * max(1.0, float(np.abs(part).max(initial=0.0))) else 1.0)
         found[f"{name}_scale"], found[f"{name}_shift"] = scale, shift
     return found
-
-
-def _lengths(frame: Frame) -> Array:
-    vectors = frame.positions[frame.edges[1]] - frame.positions[frame.edges[0]] - frame.shifts @ frame.cell
-    return np.linalg.norm(vectors, axis=1)
 
 
 def label_variance(frames: Sequence[Frame], target: str, *, per_atom: bool = False) -> float:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from equic.runtime.artifact import save_artifact
 from equic.runtime.build import Model
+from equic.runtime.data.distances import closest_distances
 from equic.runtime.plan import Plan
 
 from .batches import Samples, evaluation_batches
@@ -91,3 +92,10 @@ def summary_of(rounds: "Rounds", plan: Plan, seed: int, device: torch.device) ->
         else {"step": best.step, "epoch": best.epoch, "validation_loss": best.loss},
         "settings": {key: value for key, value in plan.train.items() if key != "seed"},
     }
+
+
+def domain_of(plan: Plan, train: Any) -> dict[str, Any]:
+    """Where the training set lies: of atoms, how close they come, by pair of species (Å)."""
+    if plan.kind != "atoms":
+        return {}
+    return {"closest_distances": closest_distances(plan, train)}

@@ -25,7 +25,7 @@ from .begin import (
 )
 from .errors import TrainingError
 from .finetune import freeze, take_weights
-from .finish import Measured, measure, summary_of, write_results
+from .finish import Measured, domain_of, measure, summary_of, write_results
 from .losses import loss_terms, with_weights
 from .metrics import Metrics
 from .progress import Reporter, duration
@@ -157,7 +157,7 @@ def train(
             directory,
             model,
             found,
-            summary_of(rounds, plan, settings["seed"], where),
+            {**summary_of(rounds, plan, settings["seed"], where), **domain_of(plan, sets["train"])},
             seconds=rounds.seconds,
             spec_text=spec_text,
             diagnostics=diagnostics,
