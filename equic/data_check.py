@@ -70,4 +70,5 @@ def codes_of_kinds() -> dict[Kind, Code]:
         "periodic": Code.STRESS_NOT_PERIODIC,
         "constant": Code.CONSTANT_LABEL,
         "split": Code.NOTHING_LEFT,
+        "input": Code.INPUT_MISSING,
     }

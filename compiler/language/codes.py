@@ -148,6 +148,7 @@ class Code(StrEnum):
     STRESS_NOT_PERIODIC = "D517"
     CONSTANT_LABEL = "D518"
     NOTHING_LEFT = "D519"
+    INPUT_MISSING = "D520"
 
     # R: search
     EMPTY_SEARCH = "R601"

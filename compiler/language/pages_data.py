@@ -140,4 +140,13 @@ PAGES: dict[Code, Page] = {
         "data: {train: {path: a.xyz, labels: {energy: {key: energy}}}, validation: 500}   # a.xyz has 400 frames",
         "Take fewer, or give the set a file of its own.",
     ),
+    Code.INPUT_MISSING: Page(
+        "the data lack an input",
+        "What `inputs` declares enters the model, so every frame must have it, under its key: in training, and "
+        "wherever the model is used. Isolated atoms alone may lack it; theirs is zero.",
+        "system: {kind: atoms, species: [H], cutoff: 4.0 Å, inputs: {charge: {per: system, rep: 0e}}}\n"
+        "data: {train: {path: a.xyz, labels: {energy: {key: energy}}}}   # a.xyz has `total_charge`",
+        "Say what the file calls it: `charge: {per: system, rep: 0e, key: total_charge}`. What the data do not hold "
+        "cannot be an input.",
+    ),
 }

@@ -14,6 +14,7 @@ from .cache import cached_facts
 from .facts import FileFacts
 from .findings import Checked, Finding
 from .points import point_facts
+from .rules_inputs import input_findings
 from .rules_labels import label_findings, unit_findings
 from .rules_physics import binding_findings, contradictions
 from .rules_sets import isolated_findings, shared_findings, species_findings, split_findings
@@ -84,6 +85,7 @@ def _findings(plan: Plan, sets: Sequence[Checked], places: Places) -> Iterator[F
             folder = f"{Path(one.entry['path']).parent}{os.sep}"
             help = (one.facts.help or "name a file that can be read").replace(folder, "")
             yield Finding("file", True, path, one.facts.problem.replace(folder, ""), help)
+        yield from input_findings(plan, one)
         yield from label_findings(plan, one)
         if plan.kind == "atoms":
             yield from unit_findings(plan, one)

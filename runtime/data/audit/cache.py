@@ -14,7 +14,7 @@ from equic.runtime.atomic import write_bytes
 
 from .facts import FileFacts, facts_from_json
 
-FACTS_VERSION = 1  # raise it when facts change their meaning
+FACTS_VERSION = 2  # raise it when facts change their meaning
 _RECENT_NS = 2_000_000_000  # a file changed this shortly before may change again under the same time stamp
 _MOST_ENTRIES = 500
 

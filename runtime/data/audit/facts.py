@@ -20,6 +20,15 @@ class Trouble:
     help: str | None = None
 
 
+def count_trouble(troubles: list[Trouble], problem: str, message: str, help: str | None, frame: int) -> None:
+    """Add a frame to the trouble of its kind, or a new trouble."""
+    for one in troubles:
+        if one.problem == problem:
+            one.count += 1
+            return
+    troubles.append(Trouble(problem, 1, frame, message, help))
+
+
 @dataclass(slots=True)
 class LabelFacts:
     """One label in a file, in the units of the model.
@@ -53,6 +62,7 @@ class FileFacts:
         isolated: element → energy of its isolated atom in the model's unit, None where it has no energy.
         atoms: the fewest and the most atoms.
         labels: target → facts.
+        inputs: declared input → what is wrong with it, one entry for each kind of problem.
         prints: 16 hexadecimal digits for each frame, equal where structures are; `numbers` are their places.
         compositions: (atoms of each element, frames, mean energy) of each composition, the first thousand.
         totals: median of energy / (all-electron total in Ha), in the model's unit; None beyond argon.
@@ -67,6 +77,7 @@ class FileFacts:
     isolated: dict[str, float | None] = field(default_factory=dict)
     atoms: tuple[int, int] = (0, 0)
     labels: dict[str, LabelFacts] = field(default_factory=dict)
+    inputs: dict[str, list[Trouble]] = field(default_factory=dict)
     prints: str = ""
     numbers: list[int] = field(default_factory=list)
     compositions: list[tuple[dict[str, int], int, float]] = field(default_factory=list)
@@ -100,6 +111,7 @@ def facts_from_json(data: Mapping[str, Any]) -> FileFacts:
         name: LabelFacts(**{**one, "troubles": [Trouble(**trouble) for trouble in one["troubles"]]})
         for name, one in data["labels"].items()
     }
+    inputs = {name: [Trouble(**one) for one in found] for name, found in data["inputs"].items()}
     trends = {
         name: None if data[name] is None else Trend(**data[name])
         for name in ("forces_trend", "stress_trend", "rates_trend")
@@ -112,6 +124,7 @@ def facts_from_json(data: Mapping[str, Any]) -> FileFacts:
         **{
             **data,
             "labels": labels,
+            "inputs": inputs,
             **trends,
             "atoms": (int(lowest), int(highest)),
             "compositions": compositions,

@@ -23,6 +23,7 @@ Kind = Literal[
     "periodic",
     "constant",
     "split",
+    "input",
 ]
 Path = tuple[str | int, ...]
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from equic.runtime.data.frames import FrameSet
+from equic.runtime.data.known import InputError
 from equic.runtime.data.labels import LabelError
 from equic.runtime.data.points import read_points
 from equic.runtime.errors import DataError
@@ -18,15 +20,21 @@ from .facts import FileFacts, LabelFacts, Trouble
 def point_facts(plan: Plan, spec: Mapping[str, Any]) -> FileFacts:
     """The facts of the file that `spec` = {path, labels: {target: {key, factor}}} names.
 
-    A file that is missing or damaged, or lacks an input, has `problem` set; nothing is raised. Each label is read
-    alone, so that one that is wrong does not hide another.
+    A file that is missing or damaged has `problem` set; nothing is raised. Each label is read alone, and inputs that
+    cannot be used are left out, so that one that is wrong does not hide another.
     """
     facts = FileFacts(labels={target: LabelFacts() for target in spec["labels"] if target in plan.outputs})
-    try:
-        systems = read_points(plan, {**spec, "labels": {}})
-    except DataError as error:
-        facts.problem, facts.help = error.message, error.help
-        return facts
+    systems: FrameSet | None = None
+    while systems is None:
+        try:
+            systems = read_points(plan, {**spec, "labels": {}})
+        except InputError as error:
+            facts.inputs[error.name] = [Trouble(error.problem, 1, 0, error.message, error.help)]
+            kept = [one for one in plan.system["inputs"] if one["name"] != error.name]
+            plan = replace(plan, system={**plan.system, "inputs": kept})
+        except DataError as error:
+            facts.problem, facts.help = error.message, error.help
+            return facts
     sizes = [len(one) for one in systems]
     facts.frames, facts.atoms = len(sizes), (min(sizes), max(sizes))
     facts.prints = "".join(one.fingerprint().hex()[:16] for one in systems)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from equic.runtime.data.frame import means_isolated_atom, structure_print
-from equic.runtime.data.known import read_known
+from equic.runtime.data.known import InputError, read_input
 from equic.runtime.data.labels import LabelError, properties, scaled_label
 from equic.runtime.data.paths import existing_file
 from equic.runtime.data.plausible import all_electron_total, nearest_over_radii
@@ -19,7 +19,7 @@ from equic.runtime.errors import DataError
 from equic.runtime.plan import Plan
 from numpy.typing import NDArray
 
-from .facts import FileFacts, LabelFacts, Trouble
+from .facts import FileFacts, LabelFacts, count_trouble
 from .work import Labelled, force_trend, stress_trend
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def _frame(
     facts.atoms = (len(atoms) if low == 0 else min(low, len(atoms)), max(high, len(atoms)))
     pbc = np.array(atoms.pbc, dtype=bool)
     cell = np.array(atoms.cell, dtype=np.float64) if pbc.any() else np.zeros((3, 3))
-    inputs = read_known(properties(atoms), plan, len(atoms), f"frame {number}")
+    inputs = _inputs(facts, plan, number, atoms)
     print_ = structure_print(atoms.numbers.astype(np.int64), pbc, np.asarray(atoms.positions), cell, inputs)
     seen.prints.append(print_.hex()[:16])
     facts.numbers.append(number)
@@ -122,18 +122,24 @@ def _labels(
         try:
             value = scaled_label(found, label, plan.outputs[target], atoms, f"frame {number}")
         except LabelError as error:
-            _trouble(facts.labels[target], error, number)
+            count_trouble(facts.labels[target].troubles, error.problem, error.message, error.help, number)
             continue
         labels[target] = value
     return labels
 
 
-def _trouble(label: LabelFacts, error: LabelError, number: int) -> None:
-    for one in label.troubles:
-        if one.problem == error.problem:
-            one.count += 1
-            return
-    label.troubles.append(Trouble(error.problem, 1, number, error.message, error.help))
+def _inputs(facts: FileFacts, plan: Plan, number: int, atoms: Atoms) -> dict[str, NDArray[np.float64]]:
+    """The usable inputs of a structure; what is wrong with others is counted."""
+    declared, inputs = plan.system.get("inputs", ()), {}
+    found = properties(atoms) if declared else {}
+    for entry in declared:
+        name = entry["name"]
+        try:
+            inputs[name] = read_input(found, entry, len(atoms), f"frame {number}")
+        except InputError as error:
+            troubles = facts.inputs.setdefault(name, [])
+            count_trouble(troubles, error.problem, error.message, error.help, number)
+    return inputs
 
 
 def _number_facts(label: LabelFacts, seen: _Gathered, target: str, value: NDArray[np.float64]) -> None:
