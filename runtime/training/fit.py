@@ -18,7 +18,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from .batches import Samples, TrainingStream, evaluation_batches, evaluation_count
 from .budget import MAX_ROUNDS, MIN_ROUNDS, TRAIN_ERRORS_SHARE, Budget, Costs, measured
-from .loggers import open_loggers
+from .loggers import close_loggers, open_loggers
 from .losses import LossTerm
 from .metrics import evaluate
 from .module import TrainingModule
@@ -117,6 +117,7 @@ def fit(
             rounds.install()
         finally:
             reporter.stop()
+            close_loggers(rounds.loggers, finished=rounds.finished)
     model.to(device)  # lightning leaves it on the CPU
     return rounds
 

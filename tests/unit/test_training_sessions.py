@@ -171,10 +171,15 @@ def test_rows_go_to_a_logger(tmp_path: Path, monkeypatch: Any) -> None:
         def log_metrics(self, metrics: dict[str, float], step: int) -> None:
             seen.append((step, metrics))
 
+        def finalize(self, status: str) -> None:
+            ends.append(status)
+
+    ends: list[str] = []
     monkeypatch.setattr(loggers, "TensorBoardLogger", Recorder)
     plan = changed(hnn_plan(), epochs=2, batch=10)
     result = run(plan, tmp_path / "run", sets=SETS, log=["tensorboard"])
     assert [step for step, _ in seen] == [2, 4]
+    assert ends == ["success"]
     assert seen[-1][1]["validation_loss"] == result.history[-1]["validation_loss"]
     with pytest.raises(TrainingError, match="`tensorbord` is no logger"):
         run(plan, tmp_path / "2", sets=SETS, log=["tensorbord"])
@@ -186,6 +191,48 @@ def test_rows_go_to_a_logger(tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setattr(loggers, "WandbLogger", Missing)
     with pytest.raises(TrainingError, match=r"needs the package wandb"):
         run(plan, tmp_path / "3", sets=SETS, log=["wandb"])
+
+
+@pytest.mark.filterwarnings("ignore")  # of packages that are not ours
+def test_rows_are_read_back_from_tensorboard(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    result = run(changed(hnn_plan(), epochs=2, batch=10), tmp_path / "run", sets=SETS, log=["tensorboard"])
+    found = EventAccumulator(str(tmp_path / "run" / "tensorboard"))
+    found.Reload()
+    losses = [(event.step, event.value) for event in found.Scalars("validation_loss")]
+    assert losses == [(row["step"], pytest.approx(row["validation_loss"])) for row in result.history]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_rows_are_read_back_from_mlflow(tmp_path: Path, monkeypatch: Any) -> None:
+    mlflow = pytest.importorskip("mlflow")
+    pytest.importorskip("sqlalchemy")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.chdir(tmp_path)
+    plan = changed(hnn_plan(), epochs=2, batch=10)
+    results = [run(plan, tmp_path / "runs" / name, sets=SETS, log=["mlflow"]) for name in ("1", "2")]
+    client = mlflow.tracking.MlflowClient(f"sqlite:///{tmp_path / 'runs' / 'mlflow.db'}")
+    (experiment,) = client.search_experiments(filter_string=f"name = '{plan.name}'")
+    runs = {one.info.run_name: one for one in client.search_runs([experiment.experiment_id])}
+    assert sorted(runs) == ["runs/1", "runs/2"]
+    for result, one in zip(results, (runs["runs/1"], runs["runs/2"]), strict=True):
+        assert one.info.status == "FINISHED"
+        losses = [(m.step, m.value) for m in client.get_metric_history(one.info.run_id, "validation_loss")]
+        assert losses == [(row["step"], row["validation_loss"]) for row in result.history]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_every_run_is_one_of_wandb(tmp_path: Path, monkeypatch: Any) -> None:
+    pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    plan = changed(hnn_plan(), epochs=1, batch=10)
+    for name in ("1", "2"):
+        run(plan, tmp_path / name, sets=SETS, log=["wandb"])
+        (written,) = (tmp_path / name / "wandb").glob("offline-run-*/*.wandb")
+        assert written.stat().st_size > 1000
 
 
 def kinds(plan: Plan, count: int, seed: int = 0) -> list[Frame]:
