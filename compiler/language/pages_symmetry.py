@@ -248,7 +248,8 @@ PAGES: dict[Code, Page] = {
         "components are along other axes",
         "Values that `to_frame` took to the axes of an edge have components along those axes, different ones on "
         "every edge. They cannot be summed over edges, multiplied with harmonics, or read by a dense layer, "
-        "before `from_frame` brings them back. Scalars are the same in every frame.",
+        "before `from_frame` brings them back. Scalars are the same in every frame. In the same way values in the "
+        "orientations of an `orbit` are for ops that act row by row, until `average` takes their mean.",
         "model:\n"
         "  graph:\n"
         "    features: {kind: embed, of: species, out: 4}\n"
