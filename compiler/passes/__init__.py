@@ -10,6 +10,7 @@ from .check_targets import check_targets
 from .context import Context
 from .fold_species_products import fold_species_products
 from .infer_types import infer_types
+from .merge_linears import merge_linears
 from .prove_permutation import prove_permutation
 from .prune_dead_irreps import prune_dead_irreps
 from .reassociate_first_layer import reassociate_first_layer
@@ -37,6 +38,7 @@ OPTIMISATIONS: tuple[Pass, ...] = (
     share_common,
     fold_species_products,
     reassociate_first_layer,
+    merge_linears,
 )
 
 __all__ = ["OPTIMISATIONS", "PASSES", "Context", "Pass"]

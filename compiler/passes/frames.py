@@ -13,6 +13,8 @@ TURNING = frozenset({"to_frame", "from_frame"})
 _IN_FRAMES = frozenset(
     {
         "linear",
+        "merged",
+        "part",
         "act",
         "norm",
         "product",

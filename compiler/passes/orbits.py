@@ -15,7 +15,7 @@ BOUNDARY = frozenset({"orbit", "average"})
 _IN_ORBITS = frozenset(
     {
         *("linear", "mlp", "act", "add", "difference", "scale", "concat", "arrange"),
-        *("norms", "inner", "weigh", "gather", "reduce"),
+        *("norms", "inner", "weigh", "gather", "reduce", "merged", "part"),
     }
 )
 

@@ -18,6 +18,7 @@ from equic.runtime.layers.base import Layer
 from equic.runtime.layers.density import Density
 from equic.runtime.layers.geometry import Relative
 from equic.runtime.layers.linear import Linear
+from equic.runtime.layers.merged import Merged, Part
 from equic.runtime.layers.mlp import Mlp
 from torch import Tensor
 
@@ -54,6 +55,11 @@ def rule_for(layer: Layer) -> Callable[[], Rule]:
         ):
             gemms = linear_gemms(layer)
             return lambda: _LinearRule(layer, gemms)
+        case Merged() if has_blas():
+            together = merged_gemms(layer)
+            return lambda: _MergedRule(together)
+        case Part():
+            return lambda: _PartRule(layer)
         case Mlp() if layer.act in _SLOPES:
             return lambda: _MlpRule(layer)
         case Pointwise() if layer.f in _SLOPES:
@@ -230,6 +236,59 @@ def linear_gemms(layer: Linear) -> Gemms:
             row += source.mul
         start += kind.fan_in * kind.fan_out
     return Gemms(tasks, layer.source.dim, layer.out.dim)
+
+
+class _MergedRule:
+    """The products of all parts, one list."""
+
+    def __init__(self, gemms: Gemms) -> None:
+        self.gemms = gemms
+
+    def run(self, values: Sequence[Tensor], context: Sequence[Tensor], wants: Sequence[bool]) -> Tensor:
+        self.shape, self.weights = values[0].shape[:-1], torch.cat(list(context))
+        return self.gemms(values[0].flatten(0, -2), self.weights).unflatten(0, self.shape)
+
+    def pull(self, g: Tensor) -> Gradients:
+        made = self.gemms(g.flatten(0, -2), self.weights, back=True)
+        return [made.unflatten(0, self.shape)]
+
+
+class _PartRule:
+    def __init__(self, layer: Part) -> None:
+        self.layer = layer
+
+    def run(self, values: Sequence[Tensor], context: Sequence[Tensor], wants: Sequence[bool]) -> Tensor:
+        self.like = values[0]
+        return self.layer(values[0])
+
+    def pull(self, g: Tensor) -> Gradients:
+        whole = torch.zeros_like(self.like)
+        whole[..., self.layer.start : self.layer.stop] = g
+        return [whole]
+
+
+def merged_gemms(layer: Merged) -> Gemms:
+    """The matrix products of linear maps side by side, on their weights one after another."""
+    tasks, start, column = [], 0, 0
+    for out in layer.outs:
+        for kind in out.kinds:
+            sources = [block for block in layer.source if block.irrep == kind]
+            targets = [block for block in out if block.irrep == kind]
+            width, row = sum(target.mul for target in targets), 0
+            scale = 1.0 / math.sqrt(layer.fan_in[kind])
+            for source in sources:
+                at = start + row * width
+                for target in targets:
+                    tasks += [
+                        Task(source.start + m * source.mul, column + target.start + m * target.mul, at,
+                             source.mul, target.mul, width, scale)
+                        for m in range(source.size)
+                    ]  # fmt: skip
+                    at += target.mul
+                row += source.mul
+            start += layer.fan_in[kind] * width
+        column += out.dim
+    return Gemms(tasks, layer.source.dim, column)
 
 
 class _MessageRule:

@@ -21,6 +21,7 @@ from .geometry import Length, Relative, SphericalHarmonics
 from .indexing import Gather, reduce
 from .inputs import Embed, Input, PairKind, ShiftScale
 from .linear import Linear
+from .merged import Merged, Part
 from .mlp import Mlp
 from .networks import Bias, Gram, Keep, Ones, Resnet
 from .norm import norm
@@ -93,4 +94,6 @@ LAYERS: dict[str, Callable[[Params], Layer]] = {
     "all_species": AllSpecies,
     "lookup": Lookup,
     "density": Density,
+    "merged": Merged,
+    "part": Part,
 }

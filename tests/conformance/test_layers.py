@@ -75,6 +75,7 @@ EXAMPLES = {
         [(5, "2x1o+2x0e")],
         "3x2e+1x0e",
     ),
+    "part": ("part", {"in": MIXED, "out": "3x1o", "start": 4}, [(5, MIXED)], "3x1o"),
     "product": (
         "product",
         {**PRODUCT, "paths": PATHS},
@@ -290,6 +291,7 @@ IN_FLOAT64 = {"reduce to systems", "reduce to systems, mean", "rescale"}
 # layers whose results are components along axes that turn with the input: test_frames.py
 ON_SPHERES = {"sample", "unsample"}  # test_sphere.py
 IN_ORBITS = {"orbit", "average"}  # test_average.py
+BORROWING = {"merged"}  # test_merged.py
 IN_FRAMES = {"frame", "to_frame", "from_frame", "so2"}
 
 
@@ -309,7 +311,13 @@ def example(name, dtype, seed=0):
 
 def test_every_layer_has_an_example_here_or_takes_invariants_only():
     known = (
-        {layer for layer, *_ in EXAMPLES.values()} | INVARIANT | MATRICES | IN_FRAMES | ON_SPHERES | IN_ORBITS
+        {layer for layer, *_ in EXAMPLES.values()}
+        | INVARIANT
+        | MATRICES
+        | IN_FRAMES
+        | ON_SPHERES
+        | IN_ORBITS
+        | BORROWING
     )
     assert known == set(LAYERS)
 

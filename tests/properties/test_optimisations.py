@@ -114,7 +114,9 @@ model:
     s: {kind: add, of: [a, d]}
     u: {kind: power, of: s, species: species, order: 2, out: 16x0e}
     l: {kind: linear, of: u, out: 1x0e}
-    node_energy: {kind: shift_scale, of: l, species: species, unit: eV}
+    k: {kind: linear, of: u, out: 1x0e}
+    lk: {kind: add, of: [l, k]}
+    node_energy: {kind: shift_scale, of: lk, species: species, unit: eV}
     energy: {kind: reduce, of: node_energy, to: system}
 """
 

@@ -26,6 +26,7 @@ from .gram import Gram
 from .inner import Inner
 from .keep import Keep
 from .linear import Linear
+from .merged import Merged, Part
 from .mlp import Mlp
 from .norm import Norm
 from .normalize import Normalize
@@ -109,6 +110,8 @@ OPS: tuple[type[Op], ...] = (
     AllSpecies,
     Lookup,
     Density,
+    Merged,
+    Part,
 )
 
 AnyOp = Annotated[
@@ -168,7 +171,9 @@ AnyOp = Annotated[
     | Grad
     | AllSpecies
     | Lookup
-    | Density,
+    | Density
+    | Merged
+    | Part,
     Field(discriminator="kind"),
 ]
 
