@@ -158,15 +158,26 @@ def tune(spec: PathLike, overrides: Sequence[str] = (), **options: Any) -> Any:
     return tune_spec(spec, overrides, **options)
 
 
-def load(path: PathLike, *, device: str = "auto", dtype: str | None = None) -> Loaded:
+def load(
+    path: PathLike,
+    *,
+    device: str = "auto",
+    dtype: str | None = None,
+    tabulate: float | bool | None = None,
+) -> Loaded:
     """An artifact (`.equic`) or an export (`.pt2`, `.standalone`), ready to predict, to calculate, to certify.
+
+    Where the spec says `deploy: {tabulate: ...}`, networks that see edge lengths alone come as splines; this is what
+    is certified and exported. `tabulate=False` gives the exact networks, `tabulate=1e-6` splines with this error
+    whatever the spec says (a certificate in the file is then not of them).
 
     Raises:
         ArtifactError: the file is not, or no longer, what it claims to be.
+        TableError: splines cannot have the error asked for, or there is nothing to tabulate.
     """
     from .loaded import load_file
 
-    return load_file(Path(path), device=device, dtype=dtype)
+    return load_file(Path(path), device=device, dtype=dtype, tabulate=tabulate)
 
 
 def verify(
@@ -281,7 +292,7 @@ def export(
 
     `target` is `pt2` (a compiled package: forces inside, sizes dynamic) or `standalone` (a folder of readable
     Python and weights, for torch alone); without one the ending of `out` decides, and without that the first
-    target of the spec. Both carry the certificate.
+    target of the spec. Both carry the certificate, and splines where the spec says `deploy: {tabulate: ...}`.
 
     Raises:
         ExportError: an unknown target, no C++ compiler (pt2), or a result that does not agree with the model.
@@ -290,8 +301,10 @@ def export(
     from equic.runtime.certify import probes
     from equic.runtime.errors import ExportError
     from equic.runtime.export import TARGETS
+    from equic.runtime.tabulate import deployed
 
     loaded = load_artifact(Path(artifact))
+    model = deployed(loaded.model)
     if target is None:
         endings = {one.suffix: name for name, one in TARGETS.items()}
         first = loaded.plan.export["targets"][0]
@@ -301,10 +314,10 @@ def export(
     kind = TARGETS[target]
     closest = (loaded.manifest["training"] or {}).get("closest_distances")
     return kind.write(
-        loaded.model,
+        model,
         Path(out) if out is not None else Path(artifact).with_suffix(kind.suffix),
         dtype=dtype or loaded.plan.export["dtype"],
         certificate=loaded.certificate,
-        probes=probes(loaded.model, 0),
+        probes=probes(model, 0),
         meta={} if closest is None else {"closest_distances": closest},
     )

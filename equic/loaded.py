@@ -45,8 +45,10 @@ class Loaded:
         return EquicCalculator(self.model, device=self.device, **{"closest": self.closest, **options})
 
 
-def load_file(path: Path, *, device: str = "auto", dtype: str | None = None) -> Loaded:
-    """Load by suffix.
+def load_file(
+    path: Path, *, device: str = "auto", dtype: str | None = None, tabulate: float | bool | None = None
+) -> Loaded:
+    """Load by suffix, as `equic.load` says.
 
     Raises:
         ArtifactError: the suffix is neither `.equic` nor `.pt2`, nor is it a standalone folder; or it is damaged.
@@ -56,11 +58,18 @@ def load_file(path: Path, *, device: str = "auto", dtype: str | None = None) -> 
 
         from equic.runtime.artifact import load_artifact
         from equic.runtime.device import pick_device
+        from equic.runtime.tabulate import deployed
 
         place = pick_device(device)
         found = load_artifact(path, dtype=getattr(torch, dtype) if dtype else None, device=place)
         closest = (found.manifest["training"] or {}).get("closest_distances")
-        return Loaded(path, found.model, found.plan, found.certificate, str(place), closest)
+        model = deployed(found.model, tabulate)
+        return Loaded(path, model, model.plan, found.certificate, str(place), closest)
+    if tabulate is not None:
+        raise ArtifactError(
+            f"`{path}` is an export, and holds what it was exported with",
+            help="load the artifact (.equic) that it was made from",
+        )
     if path.suffix == ".pt2":
         from equic.runtime.export import load_pt2
 

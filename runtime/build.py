@@ -5,20 +5,17 @@ from __future__ import annotations
 import hashlib
 import logging
 from functools import cache
-from typing import Literal
 
 import torch
 
 from .errors import ArtifactError
 from .kernels import Form, Fused, find_toolchain, fuse, toolchain
-from .layers import LAYERS
+from .layers import LAYERS, OWN_LAYERS
 from .layers.base import Layer
-from .model import Model
+from .model import Kernels, Model
 from .plan import Plan
 
 __all__ = ["Kernels", "Model", "build_module"]
-
-Kernels = Literal["auto", "reference", "torch", "c"]
 
 
 def build_module(
@@ -38,18 +35,19 @@ def build_module(
         KernelError: C was asked for, and no compiler is found.
     """
     layers: dict[str, Layer] = {}
+    known = {**LAYERS, **OWN_LAYERS}
     for step in plan.steps:
-        if step.layer not in LAYERS:
+        if step.layer not in known:
             raise ArtifactError(f"step `{step.name}`: this runtime has no layer `{step.layer}`")
         try:
-            layer = LAYERS[step.layer](step.params)
+            layer = known[step.layer](step.params)
         except (KeyError, TypeError, ValueError) as error:
             raise ArtifactError(
                 f"step `{step.name}`: layer `{step.layer}` refuses its parameters: {error!r}"
             ) from error
         layer.initialise(_generator(seed, step.name))
         layers[step.name] = layer
-    return Model(plan, layers, _programs(plan, layers, kernels)).to(dtype)
+    return Model(plan, layers, _programs(plan, layers, kernels), kernels).to(dtype)
 
 
 def _programs(plan: Plan, layers: dict[str, Layer], kernels: Kernels) -> list[Fused]:

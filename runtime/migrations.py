@@ -7,7 +7,7 @@ from typing import Any
 
 PlanJson = dict[str, Any]
 
-PLAN_VERSION = 3
+PLAN_VERSION = 4
 
 
 def migrate_plan(data: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -47,7 +47,16 @@ def migrate_plan_v2_to_v3(plan: PlanJson) -> PlanJson:
     return {**plan, "version": 3, "system": {**plan["system"], "pairs": "within", "unit": "Å", "inputs": []}}
 
 
+def migrate_plan_v3_to_v4(plan: PlanJson) -> PlanJson:
+    """Version 4 says which values are functions of edge lengths, and whether they are tabulated when deployed.
+
+    In version 3 nothing was; an old artifact is used as it was trained.
+    """
+    return {**plan, "version": 4, "deploy": {"tabulate": None, "radial": []}}
+
+
 MIGRATIONS: dict[Any, Callable[[PlanJson], PlanJson]] = {
     1: migrate_plan_v1_to_v2,
     2: migrate_plan_v2_to_v3,
+    3: migrate_plan_v3_to_v4,
 }

@@ -11,12 +11,15 @@ from torch import Tensor, nn
 
 from .errors import ArtifactError, DataError
 from .irreps import Irreps
-from .layers.base import Layer
+from .layers.base import Hidden, Layer
 from .plan import Plan, Step
 
 if TYPE_CHECKING:
     from .kernels import Fused
     from .kernels.runner import Runner
+
+# what computes the steps that take the time (see `build_module`)
+Kernels = Literal["auto", "reference", "torch", "c"]
 
 # layers whose value is a derivative of their first input
 DIFFERENTIATING = ("grad", "poisson")
@@ -65,9 +68,15 @@ class Model(nn.Module):
     space: state [batch, dim].
     """
 
-    def __init__(self, plan: Plan, layers: Mapping[str, Layer], programs: Sequence[Fused] = ()) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        layers: Mapping[str, Layer],
+        programs: Sequence[Fused] = (),
+        choice: Kernels = "reference",
+    ) -> None:
         super().__init__()
-        self.plan = plan
+        self.plan, self.choice = plan, choice
         # the plan's steps, and programs on kernels that stand for them
         self._programs: dict[str, tuple[Step, ...]] = {program.form: program.steps for program in programs}
         self._programs["reference"] = plan.steps
@@ -87,6 +96,7 @@ class Model(nn.Module):
         self._numbers = frozenset(name for name, at in self._outputs.items() if plan.step(at).dim == 1)
         fields = {field for layer in layers.values() for field in layer.fields} - {"volume"}
         self._needs = frozenset(fields | ({"cell", "system", "positions"} if self._strains else set()))
+        self._exact: Hidden | None = None
         self._schedules: dict[tuple[tuple[str, ...], str], list[tuple[Step, list[str]]]] = {}
 
     @property
@@ -138,6 +148,18 @@ class Model(nn.Module):
         layer = self.kernels[form][name]
         assert isinstance(layer, Layer)
         return layer
+
+    @property
+    def exact(self) -> Model | None:
+        """Of a model with tables in place of networks, the one that they were made from."""
+        if self._exact is None:
+            return None
+        assert isinstance(self._exact.module, Model)
+        return self._exact.module
+
+    def remember_exact(self, model: Model) -> None:
+        """Say which model this one's tables were made from."""
+        self._exact = Hidden(model)
 
     def set_statistics(self, values: Mapping[str, float | Sequence[float]]) -> None:
         """Fill statistics that the training data fixes.

@@ -44,6 +44,7 @@ _TRAIN_LATER: Mapping[str, Any] = {
 }
 _DATA_KEYS = {"sets", "isolated_atoms", "seed"}
 _DATA_LATER: Mapping[str, Any] = {"prepared": None}
+_DEPLOY_KEYS = {"tabulate", "radial"}
 _EXPORT_KEYS = {"targets", "dtype"}
 
 
@@ -146,6 +147,7 @@ class Plan:
     locality: Mapping[str, Any]
     data: Mapping[str, Any] | None
     train: Mapping[str, Any] | None
+    deploy: Mapping[str, Any]
     export: Mapping[str, Any] | None
     graph_hash: str
     spec_hash: str
@@ -341,6 +343,7 @@ def _check_parts(data: Mapping[str, Any]) -> None:
     for name, keys in (
         ("data", _DATA_KEYS | _DATA_LATER.keys()),
         ("train", _TRAIN_KEYS | _TRAIN_LATER.keys()),
+        ("deploy", _DEPLOY_KEYS),
         ("export", _EXPORT_KEYS),
     ):
         if data[name] is not None:

@@ -127,6 +127,7 @@ class Code(StrEnum):
     MASSES_UNUSED = "P416"
     TERM_WITHOUT_ENERGY = "P417"
     GRADIENT_OF_JUMP = "P418"
+    NOTHING_TO_TABULATE = "P419"
 
     # D: data
     NO_LABELS = "D501"

@@ -152,4 +152,12 @@ PAGES: dict[Code, Page] = {
         "    energy: {kind: reduce, of: atomic, to: system}",
         "Use a frame of each edge (`form: edge_z`) with `so2`, or leave the gradient out.",
     ),
+    Code.NOTHING_TO_TABULATE: Page(
+        "nothing can be tabulated",
+        "`deploy: {tabulate: ...}` puts a spline in the place of every network that sees the length of an edge, or it "
+        "and the species at its ends, and nothing else. In this model there is none: networks also see features, or "
+        "what is modelled has no edges.",
+        "deploy: {tabulate: {radial: 1e-6}}\nmodel: {architecture: egnn}",
+        "Remove `tabulate`. Message passing with radial weights (mace, nequip, schnet, painn, ...) can be tabulated.",
+    ),
 }

@@ -261,7 +261,7 @@ class Target(Block):
         return self
 
 
-# --- tuning, export ----------------------------------------------------------------------------------
+# --- tuning, deployment, export ----------------------------------------------------------------------
 
 
 class Budget(Block):
@@ -307,6 +307,22 @@ class Export(Block):
     )
 
 
+class Tabulate(Block):
+    """Splines in the place of networks, each with the largest error that it may have."""
+
+    radial: Annotated[float, Field(ge=1e-10, le=1e-2, strict=True)] = Field(
+        description="largest error of a function of edge lengths and of its slope, relative to their largest values"
+    )
+
+
+class Deploy(Block):
+    """What changes when a trained model is loaded to be used. Training and the stored weights are exact."""
+
+    tabulate: Tabulate | None = Field(
+        default=None, description="networks that see edge lengths (and species) alone become splines"
+    )
+
+
 class Spec(Block):
     """A whole spec. `model` is checked on its own, after its preset is filled in."""
 
@@ -324,6 +340,7 @@ class Spec(Block):
     data: Data | None = Field(default=None, description="files of frames or states")
     train: Train = Field(default=Train(), description="how it is trained")
     tune: Tune | None = Field(default=None, description="how the values marked `search` are searched")
+    deploy: Deploy = Field(default=Deploy(), description="what changes when a trained model is used")
     export: Export = Field(default=Export(), description="what is deployed")
 
     @field_validator("targets")

@@ -24,11 +24,12 @@ from ..language.schema_points import PairsNearest
 from ..language.schema_train import LOSS_WEIGHTS, BatchSize, LossTerm, WeightSwitch
 from ..passes.check_dynamics import conserved_quantities, is_separable
 from ..passes.context import Context
+from ..passes.find_radial import find_radial
 from ..symmetry.cartesian import cartesian_shape
 from ..symmetry.irreps import Irrep
 from ..symmetry.units import Unit, conversion_factor
 
-PLAN_VERSION = 3
+PLAN_VERSION = 4
 
 
 def lower(
@@ -58,6 +59,7 @@ def lower(
         "locality": {t: _finite(graph.type(n).radius) for t, n in graph.outputs.items()},
         "data": _data(spec, ctx),
         "train": _train(spec, graph, ctx),
+        "deploy": _deploy(spec, steps),
         "export": {"targets": list(spec.export.targets), "dtype": spec.export.dtype},
         "graph_hash": graph_hash(graph),
         "spec_hash": hashlib.sha256(_canonical(spec)).hexdigest(),
@@ -274,6 +276,13 @@ def _train(spec: Spec, graph: Graph, ctx: Context) -> dict[str, Any]:
             entry |= {"form": term.form} | ({"delta": term.delta} if term.delta is not None else {})
         train["loss"][name] = entry
     return train
+
+
+def _deploy(spec: Spec, steps: Graph) -> dict[str, Any]:
+    """What may be tabulated, and the error asked for where the spec wants it."""
+    wanted = spec.deploy.tabulate
+    radial = [{"step": name, "by": by} for name, by in find_radial(steps).items()]
+    return {"tabulate": None if wanted is None else {"radial": wanted.radial}, "radial": radial}
 
 
 def _usual_weight(graph: Graph, name: str, is_energy: bool) -> float | None:

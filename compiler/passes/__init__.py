@@ -8,6 +8,7 @@ from .check_smoothness import check_smoothness
 from .check_symmetry import check_symmetry
 from .check_targets import check_targets
 from .context import Context
+from .find_radial import check_tabulated, find_radial
 from .fold_species_products import fold_species_products
 from .infer_types import infer_types
 from .merge_linears import merge_linears
@@ -28,6 +29,7 @@ PASSES: tuple[Pass, ...] = (
     check_dynamics,
     check_symmetry,
     check_smoothness,
+    check_tabulated,
     prune_dead_irreps,
     infer_types,
     prove_permutation,
@@ -41,4 +43,4 @@ OPTIMISATIONS: tuple[Pass, ...] = (
     merge_linears,
 )
 
-__all__ = ["OPTIMISATIONS", "PASSES", "Context", "Pass"]
+__all__ = ["OPTIMISATIONS", "PASSES", "Context", "Pass", "find_radial"]

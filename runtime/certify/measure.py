@@ -24,6 +24,7 @@ from .phase_flow import structure_items, symplectic_item
 from .phase_symmetry import symmetry_items as phase_symmetry_items
 from .probes import kernel_item, parity_item, reproduction_item
 from .subject import Subject, dtype_of
+from .tables import table_items
 
 Array = NDArray[np.float64]
 
@@ -84,7 +85,8 @@ def certify(
         # the same group elements, directions and velocities in every dtype, so that the numbers compare
         rng = np.random.default_rng(seed)
         if on_atoms:
-            items += _atoms_items(subject, geometries, rng, group_elements, thorough)
+            exact = None if exported else model.exact
+            items += _atoms_items(subject, geometries, rng, group_elements, thorough, exact)
         else:
             items += _phase_space_items(subject, states, rng, group_elements)
         items += approximation_items(subject, np.random.default_rng([seed, 2]))
@@ -132,7 +134,12 @@ def _explained(item: Item, exact: Item | None) -> Item:
 
 
 def _atoms_items(
-    subject: Subject, frames: Sequence[Geometry], rng: np.random.Generator, elements: int, thorough: bool
+    subject: Subject,
+    frames: Sequence[Geometry],
+    rng: np.random.Generator,
+    elements: int,
+    thorough: bool,
+    exact: Any | None,
 ) -> list[Item]:
     baseline = measure_baseline(subject, frames)
     if baseline.balanced:
@@ -157,6 +164,7 @@ def _atoms_items(
         *_unless_silent(strained, [stress_item(strained)]),
         *_unless_silent(baseline, [*smoothness_items(baseline, rng), extensivity_item(baseline, rng)]),
         *_unless_silent(baseline, dynamics_items(baseline, rng)),
+        *_unless_silent(baseline, table_items(baseline, exact)),
     ]
 
 

@@ -73,6 +73,9 @@ def reproduction_item(subject: Subject, probes: Mapping[str, Any]) -> Item:
     rule = Rule(tolerance)
     if tables == "float32" and tolerance < _FLOAT32_TABLES:
         rule = Rule(_FLOAT32_TABLES, "the original keeps its tables in float32")
+    splines = subject.plan.deploy["tabulate"]
+    if splines is not None and any(step.layer == "table" for step in subject.plan.steps):
+        rule = Rule(max(tolerance, 10.0 * splines["radial"]), "networks of lengths are splines here")
     return _compared(f"reproduces {source}", subject, probes, f"the answers of {source}", rule)
 
 

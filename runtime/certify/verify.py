@@ -22,9 +22,9 @@ def verify_file(
 ) -> Certificate:
     """Load a model file and certify what it holds, as `certify` does.
 
-    `.equic` files are measured in float64 and in the dtype that they store, imported ones also against the answers
-    that they carry; exports (`.pt2`, standalone folders) as they are, in theirs, and against the probes that they
-    carry.
+    `.equic` files are measured as they are deployed, in float64 and in the dtype that they store, imported ones
+    also against the answers that they carry; exports (`.pt2`, standalone folders) as they are, in theirs, and
+    against the probes that they carry.
 
     Raises:
         EquicError: another kind of file, a file that does not load, or what `certify` raises.
@@ -32,9 +32,10 @@ def verify_file(
     path = Path(path)
     if path.suffix == ".equic":
         from equic.runtime.artifact import load_artifact
+        from equic.runtime.tabulate import deployed
 
         artifact = load_artifact(path)
-        model, probes = artifact.model, artifact.probes
+        model, probes = deployed(artifact.model), artifact.probes
     elif path.suffix == ".pt2":
         from equic.runtime.export import load_pt2
 

@@ -103,7 +103,9 @@ def export_standalone(
             help="export it as `pt2`, which takes the edges as an input",
         )
     twin = recast(model, DTYPES[dtype], kernels="reference")
-    state = {name: value.cpu().contiguous().clone() for name, value in model.state_dict().items()}
+    # weights as they are kept; tables in the precision that they are read in
+    kept = (model if model.exact is None else twin).state_dict()
+    state = {name: value.cpu().contiguous().clone() for name, value in kept.items()}
     files = {
         "model.py": emit_torch(model.plan).encode(),
         "run.py": Path(__file__).with_name("standalone_run.py").read_bytes(),

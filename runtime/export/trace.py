@@ -43,7 +43,13 @@ def recast(
     It is built anew from its plan, so that constant tables have the full precision of `dtype`; what was
     learned or measured (weights, statistics) is copied.
     """
-    twin = build_module(model.plan, seed=0, dtype=dtype, kernels=kernels or model.form)
+    kernels = kernels or model.choice
+    if model.exact is not None and dtype != model.dtype:  # tables are made in float64, then rounded
+        from equic.runtime.tabulate import build_tables
+
+        exact = recast(model.exact, dtype, kernels=kernels)
+        return build_tables(exact, model.plan.deploy["tabulate"]["radial"]).to(device)
+    twin = build_module(model.plan, seed=0, dtype=dtype, kernels=kernels)
     learned = {name for name, _ in model.named_parameters()}
     state = model.state_dict()
     with torch.no_grad():
@@ -52,6 +58,8 @@ def recast(
                 value.copy_(state[name])
     for parameter in twin.parameters():
         parameter.requires_grad_(False)
+    if model.exact is not None:
+        twin.remember_exact(model.exact)
     return twin.eval().to(device)
 
 

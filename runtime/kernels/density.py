@@ -7,12 +7,12 @@ from functools import cache
 from typing import Any, ClassVar
 
 import torch
-from equic.runtime.layers.base import Layer
+from equic.runtime.layers.base import Hidden, Layer
 from equic.runtime.layers.density import Density
 from torch import Tensor
 
 from .c_source import prelude, tiles
-from .ops import LIBRARY, Hidden, pointer, threads, toolchain, wanted
+from .ops import LIBRARY, pointer, threads, toolchain, wanted
 
 LIBRARY.define(
     "outer_sum(Tensor y, Tensor h, Tensor kind, Tensor order, SymInt nodes, SymInt kinds) -> Tensor"

@@ -19,6 +19,7 @@ from typing import Literal
 from equic.runtime.layers.base import Layer
 from equic.runtime.layers.density import Density
 from equic.runtime.layers.power import Power
+from equic.runtime.layers.table import Table
 from equic.runtime.plan import Plan, Step
 
 from .density import DensityKernel
@@ -27,6 +28,7 @@ from .message import NORMS, Message, message_terms
 from .padded import PaddedDensity, PaddedMessage
 from .power import PowerKernel, count_terms
 from .slots import EdgeSlots
+from .table import TableKernel, TableMessage
 
 # Code longer than this takes the compiler many seconds; the reference layers serve such steps.
 MAX_TERMS = 4000
@@ -68,16 +70,23 @@ def fuse(plan: Plan, layers: Mapping[str, Layer], form: Form = "c") -> Fused | N
             hidden = by_name[step.inputs[2]].dim
             made[step.name] = DensityKernel(layer, hidden) if form == "c" else PaddedDensity(layer)
             replaced[step.name] = replace(step, inputs=(*step.inputs, ORDER))
+        elif step.layer == "table" and form == "c":
+            layer = layers[step.name]
+            assert isinstance(layer, Table)
+            made[step.name] = TableKernel(layer)
+            replaced[step.name] = step
         elif step.layer == "reduce" and step.params["from"] == "edge" and step.params["to"] == "node":
             product = by_name[step.inputs[0]]
             alone = readers[product.name] == 1 and product.name not in outputs
             scaled = step.params["norm"] in NORMS
             if product.layer == "product" and alone and scaled and _is_message(product, by_name, form):
                 x, y, w = product.inputs
-                inputs = (*by_name[x].inputs, y, w, ORDER)
-                made[step.name] = (Message if form == "c" else PaddedMessage)(
-                    product.params, step.params["norm"]
-                )
+                inputs, table = (*by_name[x].inputs, y, w, ORDER), layers[w]
+                kind = Message if form == "c" else PaddedMessage
+                message = made[step.name] = kind(product.params, step.params["norm"])
+                if isinstance(message, Message) and isinstance(table, Table):
+                    made[step.name] = TableMessage(message, table)
+                    inputs = (*by_name[x].inputs, y, *by_name[w].inputs, ORDER)
                 replaced[step.name] = replace(step, inputs=inputs)
     if not made:
         return None
@@ -87,7 +96,10 @@ def fuse(plan: Plan, layers: Mapping[str, Layer], form: Form = "c") -> Fused | N
         made[ORDER] = EdgeOrder() if form == "c" else EdgeSlots()
         nodes = next(step.name for step in program if step.layer == "input" and step.index == "node")
         program.insert(first, Step(ORDER, "edge_order", (nodes,), {}, "edge", "", "1", 0))
-    return Fused(_needed(program, outputs | set(replaced)), made, form)
+    tables = {name for name, step in replaced.items() if step.layer == "table"}
+    steps = _needed(program, outputs | (set(replaced) - tables))
+    kept = {step.name for step in steps}
+    return Fused(steps, {name: layer for name, layer in made.items() if name in kept}, form)
 
 
 def _is_message(product: Step, by_name: Mapping[str, Step], form: Form) -> bool:
@@ -107,7 +119,9 @@ def _needed(program: list[Step], roots: set[str]) -> tuple[Step, ...]:
     kept: list[Step] = []
     wanted = set(roots)
     for step in reversed(program):
-        if step.name in wanted or (step.name not in read and step.layer not in ("gather", "product")):
+        if step.name in wanted or (
+            step.name not in read and step.layer not in ("gather", "product", "table")
+        ):
             kept.append(step)
             wanted |= set(step.inputs)
     return tuple(reversed(kept))

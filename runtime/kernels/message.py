@@ -238,7 +238,7 @@ def _backward(
     gx, gy, gw = _fake_backward(g, x, y, w, dx, dy, dw, target, order, scale, spec, wanted)
     if not wanted:
         return gx, gy, gw
-    held = [whole(value) for value in (x, y, w, g, dx, dy, dw)]
+    held = [whole(value) for value in (x, y, w, dx, dy, dw, g)]
     row, numbers = order[: nodes + 1].contiguous(), order[nodes + 1 :].contiguous()
     target, scale = target.contiguous(), scale.to(torch.float64)
     found.load(backward_source(spec, x.dtype, wanted, tangents)).backward(

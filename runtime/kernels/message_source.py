@@ -21,6 +21,7 @@ from equic.runtime.irreps import Irreps
 from equic.runtime.tables.wigner import wigner_3j
 
 from .c_source import number, prelude, scaled, tiles, total
+from .table_source import LOCATE, arguments, locate, spline
 
 # edges whose coupling coefficients are held at a time
 _CHUNK = 16
@@ -82,17 +83,20 @@ def message_spec(text: str) -> MessageSpec:
 
 
 @cache
-def forward_source(text: str, dtype: torch.dtype, tangents: str = "") -> str:
-    """The kernel of `out`, or of its derivative along those of dx, dY, dw that `tangents` names ("xyw")."""
+def forward_source(text: str, dtype: torch.dtype, tangents: str = "", *, table: bool = False) -> str:
+    """The kernel of `out`, or of its derivative along those of dx, dY, dw that `tangents` names ("xyw").
+
+    With `table` the weights are splines of the edges' lengths, read where they are used (and there are no tangents).
+    """
     spec = message_spec(text)
     names = _Coefficients(spec, "y" in tangents)
-    parts = [prelude(dtype), f"enum {{ CHUNK = {_CHUNK}, NB = {names.count} }};\n"]
+    parts = [prelude(dtype), LOCATE if table else "", f"enum {{ CHUNK = {_CHUNK}, NB = {names.count} }};\n"]
     calls = []
     for group in spec.groups:
         for section in _sections(group):
             label = f"section{len(calls)}"
-            parts.append(_forward_section(label, section, names, tangents))
-            call = f"{label}(m, b, xs, ws, dxs, dws, o, @U@, @L@, fresh);"
+            parts.append(_forward_section(label, section, names, tangents, spec.weights if table else 0))
+            call = f"{label}(m, b, xs, ws, {'cs' if table else 'dxs, dws'}, o, @U@, @L@, fresh);"
             calls.append(tiles(call, section[0].mul))
     tangent_rows = "".join(
         f"{rows}[i] = {array} + {offset};\n"
@@ -102,10 +106,12 @@ def forward_source(text: str, dtype: torch.dtype, tangents: str = "") -> str:
         )
         if flag in tangents
     )
+    weights = (
+        f"{locate('cs[i]', '0', spec.weights, 'ws[i]')}" if table else f"ws[i] = W + e * {spec.weights};"
+    )
     parts.append(f"""
 void forward(int64_t nodes, int64_t threads, const int64_t *row, const int64_t *order, const int64_t *source,
-             const double *scale, const T *X, const T *Y, const T *W, const T *DX, const T *DY, const T *DW,
-             T *out) {{
+             const double *scale, const T *X, const T *Y, {_weights(table)}, T *out) {{
   const T s = (T)*scale;
 #pragma omp parallel for num_threads(threads) schedule(dynamic, 4) if(threads > 1)
   for (int64_t n = 0; n < nodes; n++) {{
@@ -113,10 +119,11 @@ void forward(int64_t nodes, int64_t threads, const int64_t *row, const int64_t *
     if (row[n] == row[n + 1]) {{ memset(o, 0, {spec.out} * sizeof(T)); continue; }}
     for (int64_t at = row[n]; at < row[n + 1]; at += CHUNK) {{
       const int m = row[n + 1] - at < CHUNK ? row[n + 1] - at : CHUNK, fresh = at == row[n];
-      T b[CHUNK][NB]; const T *xs[CHUNK], *ws[CHUNK], *dxs[CHUNK], *dws[CHUNK];
+      T b[CHUNK][NB]; const T *xs[CHUNK], *ws[CHUNK];
+      {"T cs[CHUNK][6];" if table else "const T *dxs[CHUNK], *dws[CHUNK];"}
       for (int i = 0; i < m; i++) {{
         const int64_t e = order[at + i];
-        xs[i] = X + source[e] * {spec.left}; ws[i] = W + e * {spec.weights};
+        xs[i] = X + source[e] * {spec.left}; {weights}
         {tangent_rows}{names.code("b[i]", f"Y + e * {spec.right}", f"DY + e * {spec.right}")}
       }}
       {"".join(calls)}
@@ -128,25 +135,35 @@ void forward(int64_t nodes, int64_t threads, const int64_t *row, const int64_t *
 
 
 @cache
-def backward_source(text: str, dtype: torch.dtype, wanted: str, tangents: str = "") -> str:
+def backward_source(
+    text: str, dtype: torch.dtype, wanted: str, tangents: str = "", *, table: bool = False
+) -> str:
     """The kernel of the gradients of <G, out> by those of x, Y, w that `wanted` names, or of the derivatives of
-    these gradients along the `tangents`."""
+    these gradients along the `tangents`. With `table` the gradients are by x, Y and the lengths r."""
     spec = message_spec(text)
     names = _Coefficients(spec, "y" in tangents)
-    parts = [prelude(dtype), f"enum {{ NB = {names.count} }};\n"]
+    parts = [prelude(dtype), LOCATE if table else "", f"enum {{ NB = {names.count} }};\n"]
+    columns = spec.weights if table else 0
     calls = []
     for number_, group in enumerate(spec.groups):
-        parts.append(_backward_group(f"group{number_}", group, names, wanted, tangents))
-        calls.append(tiles(f"group{number_}(b, x, w, g, dx, dw, h, q, gw, @U@, @L@);", group[0].mul))
+        parts.append(_backward_group(f"group{number_}", group, names, wanted, tangents, columns))
+        rest = "c, d, h, q, &p" if table else "dx, dw, h, q, gw"
+        calls.append(tiles(f"group{number_}(b, x, w, g, {rest}, @U@, @L@);", group[0].mul))
     used = sorted({path.right + b for group in spec.groups for path in group for _, b, _, _ in path.terms})
     unused = [b for b in range(spec.right) if b not in used]
     sums = "".join(f"GY[e * {spec.right} + {b}] = s * total(q[{b}]);\n" for b in used) + "".join(
         f"GY[e * {spec.right} + {b}] = 0;\n" for b in unused
     )
+    if table:
+        weights = f"const T *w; T c[6], d[6]; {locate('c', 'd', columns, 'w')} V p = {{0}};"
+    else:
+        weights = f"""const T *w = W + e * {spec.weights};
+      const T *dw = {f"DW + e * {spec.weights}" if "w" in tangents else "0"};
+      T *gw = {f"GW + e * {spec.weights}" if "w" in wanted else "0"};"""
     parts.append(f"""
 void backward(int64_t nodes, int64_t threads, const int64_t *row, const int64_t *order, const int64_t *target,
-              const double *scale, const T *X, const T *Y, const T *W, const T *G,
-              const T *DX, const T *DY, const T *DW, T *GX, T *GY, T *GW) {{
+              const double *scale, const T *X, const T *Y, {_weights(table)}, const T *G,
+              T *GX, T *GY, T *GW) {{
   const T s = (T)*scale;
 #pragma omp parallel for num_threads(threads) schedule(dynamic, 4) if(threads > 1)
   for (int64_t n = 0; n < nodes; n++) {{
@@ -155,19 +172,24 @@ void backward(int64_t nodes, int64_t threads, const int64_t *row, const int64_t 
     {f"memset(h, 0, {spec.left} * sizeof(T));" if "x" in wanted else ""}
     for (int64_t at = row[n]; at < row[n + 1]; at++) {{
       const int64_t e = order[at];
-      const T *w = W + e * {spec.weights}, *g = G + target[e] * {spec.out};
-      const T *dw = {f"DW + e * {spec.weights}" if "w" in tangents else "0"};
-      T *gw = {f"GW + e * {spec.weights}" if "w" in wanted else "0"};
+      const T *g = G + target[e] * {spec.out};
+      {weights}
       T b[NB]; V q[{spec.right}];
       {names.code("b", f"Y + e * {spec.right}", f"DY + e * {spec.right}")}
       {"memset(q, 0, sizeof(q));" if "y" in wanted else ""}
       {"".join(calls)}
       {sums if "y" in wanted else ""}
+      {"GW[e] = total(p);" if "r" in wanted else ""}
     }}
   }}
 }}
 """)
     return "".join(parts)
+
+
+def _weights(table: bool) -> str:
+    """The arguments that weights come from: one for each edge, or lengths and a table."""
+    return arguments() if table else "const T *W, const T *DX, const T *DY, const T *DW"
 
 
 class _Coefficients:
@@ -225,12 +247,13 @@ def _lefts(paths: Sequence[Path]) -> dict[tuple[int, int], str]:
     return {key: f"{key[0]}_{key[1]}" for key in found}
 
 
-def _forward_section(label: str, paths: list[Path], names: _Coefficients, tangents: str) -> str:
+def _forward_section(label: str, paths: list[Path], names: _Coefficients, tangents: str, columns: int) -> str:
     mul = paths[0].mul
     lefts = _lefts(paths)
     outs = [(n, path, c) for n, path in enumerate(paths) for c in range(path.sizes[2])]
     head = (
-        f"INLINE void {label}(int m, T b[][NB], const T **xs, const T **ws, const T **dxs, const T **dws,\n"
+        f"INLINE void {label}(int m, T b[][NB], const T **xs, const T **ws, "
+        f"{'T cs[][6]' if columns else 'const T **dxs, const T **dws'},\n"
         "  T *o, int u, int lanes, int fresh) {\n"
     )
     lines = [
@@ -247,7 +270,9 @@ def _forward_section(label: str, paths: list[Path], names: _Coefficients, tangen
             for (start, a), name in lefts.items()
         ]
     for n, path in enumerate(paths):
-        lines.append(f"{{ const V w = load(ws[i] + {path.weight} + u, lanes);")
+        at = f"{path.weight} + u"
+        weight = spline("ws[i]", "cs[i]", at, columns) if columns else f"load(ws[i] + {at}, lanes)"
+        lines.append(f"{{ const V w = {weight};")
         if "w" in tangents:
             lines.append(f"const V dw = load(dws[i] + {path.weight} + u, lanes);")
         for a in sorted({a for a, _ in path.pairs}):
@@ -276,13 +301,14 @@ def _moved(tangents: str, x: str) -> str:
 
 
 def _backward_group(
-    label: str, paths: Sequence[Path], names: _Coefficients, wanted: str, tangents: str
+    label: str, paths: Sequence[Path], names: _Coefficients, wanted: str, tangents: str, columns: int
 ) -> str:
     mul = paths[0].mul
     lefts = _lefts(paths)
     lines = [
-        f"INLINE void {label}(const T *b, const T *x, const T *ws, const T *g, const T *dx, const T *dws,\n"
-        "  T *h, V *q, T *gw, int u, int lanes) {"
+        f"INLINE void {label}(const T *b, const T *x, const T *ws, const T *g, "
+        + ("const T *cs, const T *ds,\n" if columns else "const T *dx, const T *dws,\n")
+        + f"  T *h, V *q, {'V *p' if columns else 'T *gw'}, int u, int lanes) {{"
     ]
     for (start, a), name in lefts.items():
         lines.append(f"const V x{name} = load(x + {start + a * mul} + u, lanes);")
@@ -291,17 +317,25 @@ def _backward_group(
         if "x" in wanted:
             lines.append(f"V h{name} = load(h + {start + a * mul} + u, lanes);")
     for path in paths:
-        lines += ["{"] + _backward_path(path, names, lefts, wanted, tangents) + ["}"]
+        lines += ["{"] + _backward_path(path, names, lefts, wanted, tangents, columns) + ["}"]
     if "x" in wanted:
         lines += [f"store(h + {start + a * mul} + u, h{name}, lanes);" for (start, a), name in lefts.items()]
     return "\n".join(lines) + "\n}\n"
 
 
 def _backward_path(
-    path: Path, names: _Coefficients, lefts: dict[tuple[int, int], str], wanted: str, tangents: str
+    path: Path,
+    names: _Coefficients,
+    lefts: dict[tuple[int, int], str],
+    wanted: str,
+    tangents: str,
+    columns: int,
 ) -> list[str]:
     mul, rows = path.mul, sorted({a for a, _ in path.pairs})
-    lines = [f"const V w = load(ws + {path.weight} + u, lanes);"]
+    at = f"{path.weight} + u"
+    lines = [f"const V w = {spline('ws', 'cs', at, columns) if columns else f'load(ws + {at}, lanes)'};"]
+    if "r" in wanted:
+        lines.append(f"const V dw = {spline('ws', 'ds', at, columns)};")
     if "w" in tangents:
         lines.append(f"const V dw = load(dws + {path.weight} + u, lanes);")
     lines += [
@@ -324,6 +358,8 @@ def _backward_path(
             terms += [f"w * dv{a}"] if "y" in tangents else []
             if terms:
                 lines.append(f"h{lefts[path.left, a]} += {total(terms)};")
+    if "r" in wanted:
+        lines.append(f"*p += dw * ({total(f'x{lefts[path.left, a]} * v{a}' for a in rows)});")
     if "w" in wanted:
         terms = []
         for a in rows:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from .toolchain import KernelError, Toolchain, find_toolchain
 
@@ -57,10 +57,3 @@ def wanted(context: torch.autograd.function.FunctionCtx, count: int) -> list[boo
         and (node.name().endswith("AccumulateGrad") or torch._C._will_engine_execute_node(node))
         for need, node in zip(needs, nodes, strict=True)
     ]
-
-
-class Hidden:
-    """A reference to a module that is not registered as a part: its parameters have one name only."""
-
-    def __init__(self, module: nn.Module) -> None:
-        self.module = module

@@ -13,13 +13,12 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from equic.runtime.irreps import Irreps
-from equic.runtime.layers.base import Constant, Layer
+from equic.runtime.layers.base import Constant, Hidden, Layer
 from equic.runtime.layers.density import Density
 from equic.runtime.tables.wigner import wigner_3j
 from torch import Tensor
 
 from .message import NORMS
-from .ops import Hidden
 from .slots import sources, take_apart, to_slots
 
 

@@ -6,11 +6,11 @@ import ctypes
 from typing import Any
 
 import torch
-from equic.runtime.layers.base import Constant, Layer
+from equic.runtime.layers.base import Constant, Hidden, Layer
 from equic.runtime.layers.power import Power
 from torch import Tensor
 
-from .ops import LIBRARY, Hidden, pointer, threads, toolchain, wanted, whole
+from .ops import LIBRARY, pointer, threads, toolchain, wanted, whole
 from .power_source import PowerSpec, backward_source, forward_source, power_spec
 
 LIBRARY.define("power(Tensor a, Tensor c, Tensor species, str spec) -> Tensor")

@@ -26,6 +26,7 @@ from .density import DensityKernel
 from .gemm import Gemms, Task, has_blas
 from .message import Message
 from .power import PowerKernel
+from .table import TableKernel, TableMessage, kind_of, table_of
 
 Gradients = Sequence[Tensor | None]
 
@@ -45,6 +46,10 @@ def rule_for(layer: Layer) -> Callable[[], Rule]:
     match layer:
         case Message():
             return lambda: _MessageRule(layer)
+        case TableMessage():
+            return lambda: _TableMessageRule(layer)
+        case TableKernel():
+            return lambda: _TableRule(layer)
         case PowerKernel():
             return lambda: _PowerRule(layer)
         case DensityKernel() if has_blas():
@@ -313,6 +318,52 @@ class _MessageRule:
             *(value if name in self.names else None for name, value in zip("xyw", made, strict=True)),
             None,
         ]
+
+
+class _TableMessageRule:
+    def __init__(self, layer: TableMessage) -> None:
+        self.layer, self.table = layer, table_of(layer.table)
+
+    def run(self, values: Sequence[Tensor], context: Sequence[Tensor], wants: Sequence[bool]) -> Tensor:
+        table, message = self.table, self.layer.message
+        *self.arguments, order = values[:3] + values[-1:]
+        self.edges, *average = context
+        kind = kind_of(table, values[3], self.edges) if len(values) == 5 else None
+        self.names = "".join(name for name, want in zip("xyr", wants[:3], strict=True) if want)
+        self.lengths = kind, table.knots, table.start, table.end
+        self.order, self.scale, self.rest = order, message.scale(*average), [None] * (len(values) - 3)
+        return torch.ops.equic.table_message(
+            *self.arguments, *self.lengths, self.edges[0], order[0], self.scale, message.spec
+        )
+
+    def pull(self, g: Tensor) -> Gradients:
+        made = torch.ops.equic.table_message_backward(
+            g,
+            *self.arguments,
+            *self.lengths,
+            self.edges[1],
+            self.order[1],
+            self.scale,
+            self.layer.message.spec,
+            self.names,
+        )
+        kept = (value if name in self.names else None for name, value in zip("xyr", made, strict=True))
+        return [*kept, *self.rest]
+
+
+class _TableRule:
+    def __init__(self, layer: TableKernel) -> None:
+        self.table = table_of(layer.table)
+
+    def run(self, values: Sequence[Tensor], context: Sequence[Tensor], wants: Sequence[bool]) -> Tensor:
+        table = self.table
+        kind = kind_of(table, values[1], context[0]) if context else None
+        self.lengths = values[0], kind, table.knots, table.start, table.end
+        self.rest = [None] * (len(values) - 1)
+        return torch.ops.equic.table(*self.lengths)
+
+    def pull(self, g: Tensor) -> Gradients:
+        return [torch.ops.equic.table_backward(g, *self.lengths), *self.rest]
 
 
 class _PowerRule:

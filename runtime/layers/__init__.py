@@ -33,6 +33,7 @@ from .product import product
 from .radial import Envelope, Radial
 from .so2 import So2Linear
 from .sphere import Sample, Unsample
+from .table import Table
 from .tensor import Rescale, Tensor
 from .turn import turn
 
@@ -97,3 +98,6 @@ LAYERS: dict[str, Callable[[Params], Layer]] = {
     "merged": Merged,
     "part": Part,
 }
+
+# Layers that no op of the language is lowered to: the runtime itself puts them into plans.
+OWN_LAYERS: dict[str, Callable[[Params], Layer]] = {"table": Table}

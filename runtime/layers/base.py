@@ -52,6 +52,13 @@ class Constant(nn.Module):
         return self
 
 
+class Hidden:
+    """A reference to a module that is not registered as a part: its parameters have one name only."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module
+
+
 def parameter(*shape: int) -> nn.Parameter:
     """A float64 parameter, zero until it is initialised."""
     return nn.Parameter(torch.zeros(shape, dtype=torch.float64))

@@ -58,7 +58,7 @@ def _without_seed(plan: Plan) -> str:
     document = plan.to_json()
     for name in ("train", "data"):
         document[name] = {key: value for key, value in (document[name] or {}).items() if key != "seed"}
-    document["spec_hash"] = document["export"] = None
+    document["spec_hash"] = document["export"] = document["deploy"] = None
     return json.dumps(document, sort_keys=True)
 
 

@@ -309,6 +309,7 @@ def _plan(conserved: list[tuple[str, str, bool, str | None]], **parts: Any) -> P
     keys = ("quantity", "because", "holds", "broken_by")
     rest = {
         "data": None,
+        "deploy": {"tabulate": None, "radial": []},
         "export": {"targets": ["pt2"], "dtype": "float64"},
         "graph_hash": "",
         "spec_hash": "",

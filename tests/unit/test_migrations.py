@@ -59,6 +59,11 @@ def test_version_2_knows_atoms_within_a_cutoff_alone() -> None:
     assert "pairs" not in migrate_plan(plan_of(FOLDER / "v1_flow.equic"))["system"]
 
 
+def test_version_3_tabulates_nothing() -> None:
+    new = migrate_plan(plan_of(FOLDER / "v3_potential.equic"))
+    assert new["deploy"] == {"tabulate": None, "radial": []}
+
+
 @pytest.mark.parametrize("change", [{"outputs": 3}, {"steps": [{}]}, {"outputs": {"energy": {"step": "x"}}}])
 def test_a_damaged_old_plan_is_refused(change: dict) -> None:
     with pytest.raises(ArtifactError):
