@@ -91,8 +91,8 @@ class EquicCalculator(Calculator):
             raise EquicError(
                 f"`{plan.name}` is a model of {plan.kind.replace('_', ' ')}, and ASE moves atoms"
             )
-        self.model = _placed(model, device, dtype)
-        self.device = _device_of(self.model) if isinstance(self.model, Model) else self.model.device
+        self.model = placed(model, device, dtype)
+        self.device = device_of(self.model) if isinstance(self.model, Model) else self.model.device
         self.species: tuple[str, ...] = tuple(plan.system["species"])
         self._last: dict[str, np.ndarray] | None = None
         self.cutoff = float(plan.system["cutoff"])
@@ -183,7 +183,7 @@ class EquicCalculator(Calculator):
         return {name: torch.tensor(array, device=self.device) for name, array in arrays.items()}
 
 
-def _placed(
+def placed(
     model: Model | Exported | Standalone, device: str, dtype: str | None
 ) -> Model | Exported | Standalone:
     """The model in the dtype and on the device asked for; the caller's own stays as it is."""
@@ -204,10 +204,11 @@ def _placed(
         from equic.runtime.export.trace import recast
 
         return recast(model, {"float32": torch.float32, "float64": torch.float64}[str(dtype)], place)
-    if _device_of(model).type != place.type:
+    if device_of(model).type != place.type:
         model = copy.deepcopy(model).to(place)
     return model
 
 
-def _device_of(model: Model) -> torch.device:
+def device_of(model: Model) -> torch.device:
+    """Where the weights are."""
     return next(iter(model.state_dict().values())).device
