@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from equic.runtime.atomic import write_bytes
 
 if TYPE_CHECKING:
     from .run import MDResult
 
+_FEW = 1500  # more points are drawn as pixels: as lines they make files of megabytes
 _NAMES = {"nve": "total", "npt": "conserved", "npt-flexible": "conserved", "nvt-langevin": "total"}
 
 
@@ -25,18 +26,25 @@ def draw_run(result: MDResult, path: str | Path) -> Path:
 
     count = len(result.atoms)
     kept = result.total if result.conserved is None else result.conserved
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "equic", "font.size": 10}):
+    look: dict[str, Any] = {"linewidth": 0.8, "rasterized": len(result.time) > _FEW}
+    settings: dict[str, Any] = {
+        "svg.fonttype": "none",
+        "svg.hashsalt": "equic",
+        "font.size": 10,
+        "savefig.dpi": 144,
+    }
+    with matplotlib.rc_context(settings):
         figure = Figure(figsize=(9.0, 3.0), layout="constrained")
         exchanged, energy, heat = figure.subplots(1, 3)
         for name, values in (("potential", result.potential), ("kinetic", result.kinetic)):
-            exchanged.plot(result.time, 1e3 * (values - values[0]) / count, label=name, linewidth=0.8)
+            exchanged.plot(result.time, 1e3 * (values - values[0]) / count, label=name, **look)
         exchanged.legend()
-        energy.plot(result.time, 1e3 * (kept - kept[0]) / count, label=_NAMES[result.ensemble], linewidth=0.8)
+        energy.plot(result.time, 1e3 * (kept - kept[0]) / count, label=_NAMES[result.ensemble], **look)
         if result.shadow is not None and len(result.shadow):
             shadow = 1e3 * (result.shadow - result.shadow[0]) / count
-            energy.plot(result.time[1:-1], shadow, label="shadow", linewidth=0.8)
+            energy.plot(result.time[1:-1], shadow, label="shadow", **look)
         energy.legend()
-        heat.plot(result.time, result.temperature, linewidth=0.8)
+        heat.plot(result.time, result.temperature, **look)
         for axes, title in (
             (exchanged, "energies, meV/atom"),
             (energy, "energy kept, meV/atom"),
