@@ -11,7 +11,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from .ir.graph import Graph
-from .ir.ops import Input
+from .ir.ops import Grad, Input, Poisson
 from .ir.ops.base import Scope
 from .ir.types import Index, Type
 
@@ -88,10 +88,11 @@ def estimate(graph: Graph, scope: Scope, sizes: Sizes, *, without: Collection[st
     """
     types = graph.types()
     moved: set[str] = set()  # depends on what is differentiated by
+    differentiated = any(isinstance(node.op, (Grad, Poisson)) for node in graph.nodes)
     costs = []
     for node in graph.nodes:
         inputs = [name for _, name in node.op.inputs()]
-        if _is_leaf(node.op) or any(name in moved for name in inputs):
+        if (differentiated and _is_leaf(node.op)) or any(name in moved for name in inputs):
             moved.add(node.name)
         if node.name in without:
             continue

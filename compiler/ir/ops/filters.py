@@ -12,9 +12,9 @@ from ...symmetry.irreps import Block, Irrep, Irreps, harmonics
 from ...symmetry.units import Unit
 from ..types import Categories, Index, Type
 from .activations import SMOOTHNESS, Activation
-from .base import Degree, Op, Ref, Scope, Site, Size, expect_irreps, result_like
+from .base import Degree, Op, Ref, Scope, Site, Size, Work, expect_irreps, result_like
 from .radial import SCALAR
-from .resnet import weights_of
+from .resnet import dense_work, weights_of
 
 Number = Annotated[float, Field(strict=True)]
 Positive = Annotated[float, Field(gt=0, strict=True)]
@@ -97,6 +97,11 @@ class Filters(Op):
     def parameters(self, types: Sequence[Type], result: Type, scope: Scope) -> int:
         labels = len(scope.species) ** (1 if self.one_side else 2)
         return labels * weights_of((1, *self.widths), len(self.widths) * self.timestep)
+
+    def work(self, types: Sequence[Type], result: Type, scope: Scope) -> dict[Index, Work]:
+        labels = len(scope.species) ** (1 if self.one_side else 2)
+        work = dense_work((1, *self.widths), labels)
+        return {result.index: Work(work.flops, work.kept + 3 * result.dim)}
 
 
 class Unfilled(Op):

@@ -7,8 +7,8 @@ from typing import Any, ClassVar, Literal
 
 from ...language.codes import Code
 from ...symmetry.irreps import Block, Irrep, Irreps
-from ..types import Type
-from .base import MAX_SIZE, Op, Ref, Scope, Site, Size, expect_irreps, result_like
+from ..types import Index, Type
+from .base import MAX_SIZE, Op, Ref, Scope, Site, Size, Work, expect_irreps, result_like
 
 
 class Gram(Op):
@@ -41,3 +41,7 @@ class Gram(Op):
 
     def lower(self, types: Sequence[Type], result: Type, scope: Scope) -> dict[str, Any]:
         return {"in": str(types[0].rep), "columns": self.columns}
+
+    def work(self, types: Sequence[Type], result: Type, scope: Scope) -> dict[Index, Work]:
+        x = types[0].irreps
+        return {result.index: Work(2 * x.dim * self.columns, 2 * x.dim + result.dim)}

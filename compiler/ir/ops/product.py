@@ -37,6 +37,7 @@ from .paths import (
 )
 from .product_cp import factor_lists, factored_paths, factored_work, infer_factored
 from .product_sphere import grid_degree, infer_on_sphere, sphere_paths
+from .product_work import channelwise_work, connected_work, convolution_work, sphere_work
 from .sphere import GridDegree
 
 
@@ -239,26 +240,18 @@ class Product(Op):
 
     def work(self, types: Sequence[Type], result: Type, scope: Scope) -> dict[Index, Work]:
         left, right = types[0].irreps, types[1].irreps
-        flops, kept = 0.0, float(result.dim)
+        paths = self.paths(types)
         if self.mode == "cp":
             flops, kept = factored_work(self, types, result)
-        elif self.mode == "uvu" and all(block.mul == 1 for block in right):
-            # of each multiplicity: the couplings contracted with Y, then one small matrix product per element
-            paths = self.paths(types)
-            for mul in {path.out.mul for path in paths}:
-                some = [path for path in paths if path.out.mul == mul]
-                rows = sum(path.out.irrep.dim for path in some)
-                columns = sum(left.blocks[i].irrep.dim for i in {path.left for path in some})
-                flops += 2 * rows * columns * (right.dim + mul) + rows * mul
-                kept += rows * (columns + 2 * mul)
+        elif self.mode == "s2grid":
+            flops, kept = sphere_work(grid_degree(self, types), left, right, result.irreps)
+        elif self.mode in CHANNELWISE | {"separable", "gaunt"}:
+            flops, kept = channelwise_work(paths, left, right, self.mode)
+        elif self.mode == "uvu" and self.weights is not None and all(block.mul == 1 for block in right):
+            flops, kept = convolution_work(paths, left, right)
         else:
-            for path in self.paths(types):
-                a, b = left.blocks[path.left], right.blocks[path.right]
-                couplings = a.irrep.dim * b.irrep.dim * path.out.irrep.dim
-                pairs = a.mul if self.mode in CHANNELWISE | ON_SPHERE else a.mul * b.mul
-                weights = weights_of(path, left, right, self.mode)
-                flops += 2 * pairs * couplings + 2 * weights * path.out.irrep.dim
-                kept += pairs * path.out.irrep.dim
+            flops, kept = connected_work(paths, left, right, self.mode)
+        kept += result.dim
         return {result.index: Work(flops, kept, ways=2)}
 
 

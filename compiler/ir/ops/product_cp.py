@@ -69,7 +69,7 @@ def factored_work(op: Product, types: Sequence[Type], result: Type) -> tuple[flo
     terms = factors(*sides, op.rank)[0].shape[1]
     channels, others = types[0].irreps.channels or 0, types[1].irreps.channels or 0
     flops = 2 * terms * (channels * (left.dim + out.dim) + others * right.dim) + terms * channels
-    return flops, terms * (2 * channels + others) + 2 * result.dim
+    return flops, terms * (2 * channels + others) + result.dim
 
 
 def _one_copy(*sides: Irreps) -> tuple[Irreps, Irreps, Irreps]:

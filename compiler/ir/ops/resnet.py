@@ -9,9 +9,9 @@ from typing import Any, ClassVar, Literal
 from ...language.codes import Code
 from ...symmetry.irreps import Block, Irrep, Irreps
 from ...symmetry.units import Unit
-from ..types import Categories, Type
+from ..types import Categories, Index, Type
 from .activations import SMOOTHNESS, Activation
-from .base import Op, Ref, Scope, Site, Size, expect_irreps, result_like
+from .base import Op, Ref, Scope, Site, Size, Work, expect_irreps, result_like
 
 
 class Resnet(Op):
@@ -75,6 +75,21 @@ class Resnet(Op):
 
     def parameters(self, types: Sequence[Type], result: Type, scope: Scope) -> int:
         return self._labels(types[1]) * weights_of(self._sizes(types[0]), len(self.widths) * self.timestep)
+
+    def work(self, types: Sequence[Type], result: Type, scope: Scope) -> dict[Index, Work]:
+        return {result.index: dense_work(self._sizes(types[0]), self._labels(types[1]))}
+
+
+# up to so many labels, every row meets the matrices of all of them in one product, as the layer does
+_FEW = 16
+
+
+def dense_work(sizes: Sequence[int], labels: int) -> Work:
+    """Dense layers with a matrix for every label."""
+    copies = labels if labels <= _FEW else 1
+    pairs = list(pairwise(sizes))
+    flops = 2.0 * copies * sum(a * b for a, b in pairs)
+    return Work(flops, float(sum(a * copies + 4 * b for a, b in pairs)))
 
 
 def weights_of(sizes: Sequence[int], timed: int = 0) -> int:
