@@ -21,12 +21,15 @@ lint: $(VENV)/.test
 
 # The programs that ours is measured against, each in its own environment: their answers are made anew and
 # compared with those that the tests hold.
-oracles: .venv-mace/.installed .venv-nequip/.installed .venv-deepmd/.installed $(VENV)/.test
+oracles: .venv-mace/.installed .venv-nequip/.installed .venv-allegro/.installed \
+		.venv-deepmd/.installed $(VENV)/.test
 	mkdir -p build/oracles
 	.venv-mace/bin/python -W ignore tests/oracles/mace/make_golden.py build/oracles/mace.npz \
 		--compare tests/oracles/mace/golden.npz
 	.venv-nequip/bin/python -W ignore tests/oracles/nequip/make_golden.py build/oracles/nequip.npz \
 		--compare tests/oracles/nequip/golden.npz
+	.venv-allegro/bin/python -W ignore tests/oracles/allegro/make_golden.py build/oracles/allegro.npz \
+		--compare tests/oracles/allegro/golden.npz
 	.venv-deepmd/bin/python -W ignore tests/oracles/deepmd/make_golden.py build/oracles/deepmd.npz \
 		--compare tests/oracles/deepmd/golden.npz
 	EQUIC_MACE_PYTHON=.venv-mace/bin/python $(BIN)/pytest tests/journey/test_import.py
@@ -52,4 +55,4 @@ $(VENV)/.test: $(VENV)/.torch pyproject.toml
 	@touch $@ $(VENV)/.demo
 
 clean:
-	rm -rf $(VENV) .venv-mace .venv-nequip .venv-deepmd build runs
+	rm -rf $(VENV) .venv-mace .venv-nequip .venv-allegro .venv-deepmd build runs

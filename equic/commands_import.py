@@ -60,7 +60,7 @@ def nequip(
     keep_dump: DumpOption = None,
     dtype: DtypeOption = "float64",
 ) -> None:
-    """Import a model of nequip (0.19) as an artifact that answers the same, to rounding.
+    """Import a model of nequip (0.19), or of nequip-allegro (0.8), as an artifact that answers the same, to rounding.
 
     Example: [bold]equic import nequip last.ckpt --python ~/nequip/bin/python -o my.equic[/bold]
     """

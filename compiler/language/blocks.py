@@ -11,7 +11,7 @@ from pydantic import Field
 
 from ..ir.ops import AnyOp
 from ..ir.ops.activations import Activation
-from ..ir.ops.base import IrrepsField, Size
+from ..ir.ops.base import MAX_SIZE, IrrepsField, Size
 from ..ir.ops.radial import Basis, EnvelopeField, Order
 from .schema_parts import Block
 
@@ -212,6 +212,26 @@ class AllegroBlock(Block):
     )
 
 
+class DenseAllegroBlock(Block):
+    """One layer of Allegro as nequip-allegro 0.8 has it: every layer reads the scalars of all before it."""
+
+    kind: Literal["allegro_dense"] = Field(description="scalars and tensors of pairs, densely connected")
+    channels: Size = Field(description="copies of every irrep of the tensors")
+    scalars: Size = Field(default=64, description="scalars that every layer adds")
+    tensors: IrrepsField = Field(
+        description="which irreps tensors may have; those that reach no scalar of the last layer are left out"
+    )
+    embedding: Annotated[int, Field(ge=2, le=MAX_SIZE, strict=True, multiple_of=2)] = Field(
+        default=64, description="numbers that the two species and the length are embedded in"
+    )
+    start: Widths = Field(default=(64,), description="hidden widths of the network of the embedding")
+    latent: Widths = Field(
+        default=(64,), min_length=1, description="hidden widths of the network of the scalars"
+    )
+    readout: Widths = Field(default=(32,), description="hidden widths of the network of every pair's energy")
+    activation: Activation = Field(default="silu", description="of these networks")
+
+
 class SteerableBlock(Block):
     """One layer of SEGNN: messages and updates by gated products with the harmonics of edges and nodes."""
 
@@ -350,12 +370,20 @@ LAYER_BLOCKS = (
     PainnBlock,
     EgnnBlock,
     AllegroBlock,
+    DenseAllegroBlock,
     SteerableBlock,
     DescriptorBlock,
     EquiformerBlock,
 )
 LayerBlock = (
-    MpBlock | PainnBlock | EgnnBlock | AllegroBlock | SteerableBlock | DescriptorBlock | EquiformerBlock
+    MpBlock
+    | PainnBlock
+    | EgnnBlock
+    | AllegroBlock
+    | DenseAllegroBlock
+    | SteerableBlock
+    | DescriptorBlock
+    | EquiformerBlock
 )
 AtomsBlock = Annotated[LayerBlock | ActBlock | LinearBlock, Field(discriminator="kind")]
 StateBlock = Annotated[MlpBlock | KineticBlock | PairsBlock, Field(discriminator="kind")]

@@ -22,6 +22,7 @@ from .blocks import (
     ActBlock,
     AllegroBlock,
     AtomsModel,
+    DenseAllegroBlock,
     DescriptorBlock,
     EgnnBlock,
     EquiformerBlock,
@@ -33,6 +34,7 @@ from .blocks import (
 from .builder import Builder
 from .codes import Code
 from .diagnostics import Report
+from .elaborate_allegro import allegro_dense
 from .elaborate_edges import allegro, descriptor, steerable
 from .elaborate_egnn import egnn
 from .elaborate_equiformer import equiformer
@@ -79,6 +81,8 @@ def elaborate_atoms(model: AtomsModel, where: ModelSource, spec: Spec, report: R
                 egnn(layers, block, k, prefix)
             case AllegroBlock():
                 allegro(layers, block, k, prefix)
+            case DenseAllegroBlock():
+                allegro_dense(layers, block, k, prefix)
             case SteerableBlock():
                 steerable(layers, block, k, prefix)
             case DescriptorBlock():

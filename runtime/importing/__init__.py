@@ -1,11 +1,13 @@
 """Models of other programs: their weights, as arrays, become weights of ours."""
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from equic.runtime.model import Model
 
+from .allegro import allegro_spec, allegro_weights, import_allegro
 from .answers import answer_probes
 from .deepmd import deepmd_spec, deepmd_weights, import_deepmd
 from .dump import read_dump, run_dump
@@ -21,18 +23,34 @@ class Importer:
     fill: Callable[[Mapping[str, Any], Model], None]
 
 
+def _spec_of_nequip(arrays: Mapping[str, Any]) -> dict[str, Any]:
+    return allegro_spec(arrays) if _is_allegro(arrays) else nequip_spec(arrays)
+
+
+def _fill_of_nequip(arrays: Mapping[str, Any], model: Model) -> None:
+    (import_allegro if _is_allegro(arrays) else import_nequip)(arrays, model)
+
+
+def _is_allegro(arrays: Mapping[str, Any]) -> bool:
+    """nequip saves the models of its extension nequip-allegro too."""
+    return json.loads(str(arrays.get("config", "{}"))).get("program") == "allegro"
+
+
 IMPORTERS = {
     "mace": Importer(mace_spec, import_mace),
-    "nequip": Importer(nequip_spec, import_nequip),
+    "nequip": Importer(_spec_of_nequip, _fill_of_nequip),
     "deepmd": Importer(deepmd_spec, import_deepmd),
 }
 
 __all__ = [
     "IMPORTERS",
     "Importer",
+    "allegro_spec",
+    "allegro_weights",
     "answer_probes",
     "deepmd_spec",
     "deepmd_weights",
+    "import_allegro",
     "import_deepmd",
     "import_mace",
     "import_nequip",

@@ -29,7 +29,7 @@ from equic.runtime.model import Model, module_name
 from torch import Tensor
 
 from .bases import coupling_factor
-from .weights import fill, fitting, species_order, stored
+from .weights import fill, fitting, radial_ratios, species_order, stored
 
 Arrays = Mapping[str, Any]
 Irrep = tuple[int, int]
@@ -168,7 +168,7 @@ class _Translation:
             weight = self.get(f"{there}.{2 * k}.weight")
             weight = weight * (alpha * math.sqrt(weight.shape[0]) / (silu if k else 1.0))
             if k == 0:
-                weight = weight * self._radial_ratios()[:, None]
+                weight = weight * radial_ratios(self.arrays, self.model, _COMPILE)[:, None]
             if k == len(alphas) - 1:
                 weight = self._by_path(weight, layer, here)
             self._put(step, f"weights.{k}", weight)
@@ -251,24 +251,6 @@ class _Translation:
             weight = weight * (alpha * math.sqrt(weight.shape[0]) * (gain if k == 0 else 1.0 / silu))
             last = k == len(alphas) - 1
             self._put_linear(f"{here}.energy" if last else f"{here}.energy.read{k + 1}", {_SCALAR: weight})
-
-    def _radial_ratios(self) -> Tensor:
-        """The peer's radial functions by ours, one constant each; anything else is refused."""
-        lengths = torch.from_numpy(np.array(self.arrays["radial/lengths"], dtype=np.float64))[:, None]
-        theirs = np.array(self.arrays["radial/values"], dtype=np.float64)
-        ours = self.model.layer("radial").to(torch.float64)(lengths).detach().numpy()
-        if ours.shape != theirs.shape:
-            raise EquicError(
-                f"the plan has {ours.shape[1]} radial functions, the peer {theirs.shape[1]}", help=_COMPILE
-            )
-        ratios = (theirs * ours).sum(0) / (ours * ours).sum(0)
-        rest = np.abs(theirs - ours * ratios).max() / np.abs(theirs).max()
-        if rest > (1e-10 if str(self.arrays.get("dtype", "float64")) == "float64" else 1e-6):
-            raise EquicError(
-                f"the peer's radial functions are no multiples of ours: {rest:.1e} is left over",
-                help=_COMPILE,
-            )
-        return torch.from_numpy(ratios)
 
     def _put_linear(self, step: str, parts: Mapping[Irrep, Tensor]) -> None:
         """Matrices [..., in, out] by irrep, flat and one after the other as our map keeps them."""

@@ -63,3 +63,27 @@ def species_order(known: Sequence[str], model: Model) -> list[int]:
                 f"the peer's model has no weights for {symbol}", help=f"it knows {', '.join(known)}"
             )
     return [list(known).index(symbol) for symbol in species]
+
+
+def radial_ratios(arrays: Mapping[str, Any], model: Model, help: str) -> Tensor:
+    """The peer's radial functions, `radial/values` at `radial/lengths`, by ours: one constant each.
+
+    Shapes: -> [count]
+
+    Raises:
+        EquicError: they are no multiples of ours.
+    """
+    lengths = torch.from_numpy(np.array(arrays["radial/lengths"], dtype=np.float64))[:, None]
+    theirs = np.array(arrays["radial/values"], dtype=np.float64)
+    ours = model.layer("radial").to(torch.float64)(lengths).detach().numpy()
+    if ours.shape != theirs.shape:
+        raise EquicError(
+            f"the plan has {ours.shape[1]} radial functions, the peer {theirs.shape[1]}", help=help
+        )
+    ratios = (theirs * ours).sum(0) / (ours * ours).sum(0)
+    rest = np.abs(theirs - ours * ratios).max() / np.abs(theirs).max()
+    if rest > (1e-10 if str(arrays.get("dtype", "float64")) == "float64" else 1e-6):
+        raise EquicError(
+            f"the peer's radial functions are no multiples of ours: {rest:.1e} is left over", help=help
+        )
+    return torch.from_numpy(ratios)

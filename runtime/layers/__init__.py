@@ -23,7 +23,7 @@ from .inputs import Embed, Input, PairKind, ShiftScale
 from .linear import Linear
 from .merged import Merged, Part
 from .mlp import Mlp
-from .networks import Bias, Gram, Keep, Ones, Resnet
+from .networks import Bias, Gram, Keep, Ones, Resnet, SumBlocks
 from .norm import norm
 from .normalize import Normalize, Spread
 from .orbit import Average, Orbit
@@ -83,6 +83,7 @@ LAYERS: dict[str, Callable[[Params], Layer]] = {
     "filters": Filters,
     "unfilled": Unfilled,
     "keep": Keep,
+    "sum_blocks": SumBlocks,
     "ones": Ones,
     "bias": Bias,
     "cross": Cross,

@@ -121,6 +121,28 @@ class Keep(Layer):
         return torch.cat([parts[k] for k in self.blocks], dim=-1)
 
 
+class SumBlocks(Layer):
+    """Equal irreps added up, channel by channel.
+
+        y_k = sum_(blocks b into k) x_b
+
+    Shapes:    x [*, in.dim] -> y [*, dims of the distinct blocks]
+    Units:     those of x
+    Claims:    equivariant under every group
+    Reference: musaelian2023allegro
+    """
+
+    def __init__(self, params: Params) -> None:
+        super().__init__()
+        self.sizes, into = [block.dim for block in Irreps.parse(params["in"])], params["into"]
+        self.parts = [[b for b, k in enumerate(into) if k == one] for one in dict.fromkeys(into)]
+
+    def forward(self, x: Tensor) -> Tensor:
+        blocks = x.split(self.sizes, dim=-1)
+        sums = [sum((blocks[b] for b in others), blocks[first]) for first, *others in self.parts]
+        return torch.cat(sums, dim=-1)
+
+
 class Ones(Layer):
     """The number 1 on every element.
 

@@ -245,6 +245,12 @@ EXAMPLES = {
     ),
     "gram": ("gram", {"in": "4x0e+4x1o+4x2e", "columns": 2}, [(5, "4x0e+4x1o+4x2e")], "8x0e"),
     "unfilled": ("unfilled", {"filters": "f", "dim": 12}, [(6, "6x0e"), SPECIES, (3, "3")], "3x0e+3x1o"),
+    "sum_blocks": (
+        "sum_blocks",
+        {"in": "2x0e+2x1o+2x0e+2x1o+2x1e", "into": [0, 1, 0, 1, 2]},
+        [(5, "2x0e+2x1o+2x0e+2x1o+2x1e")],
+        "2x0e+2x1o+2x1e",
+    ),
     "keep": ("keep", {"in": MIXED, "blocks": [1, 4]}, [(5, MIXED)], "3x1o+2x0o"),
     "bias": ("bias", {"in": MIXED}, [(5, MIXED)], MIXED),
     "norms": ("norms", {"in": MIXED, "eps": 1e-8}, [(5, MIXED)], "13x0e"),

@@ -24,6 +24,10 @@ SMALL = {
     "egnn": {"channels": 8, "layers": 2, "readout": [8]},
     "hegnn_highdegree": {"channels": 8, "lmax": 2, "layers": 2, "readout": [8]},
     "allegro": {"channels": 4, "lmax": 1, "layers": 2, "latent": [16, 16], "readout": [16]},
+    "nequip_allegro": {
+        **{"channels": 4, "scalars": 16, "lmax": 1, "layers": 2, "embedding": 16},
+        **{"start": [16], "latent": [16], "readout": [16]},
+    },
     "segnn_steerable": {"channels": 6, "lmax": 1, "layers": 1, "bessel": 6, "readout": [8]},
     "deepmd_se_e2_a": {"embedding": [8, 16], "axis": 4, "fitting": [16, 16]},
     "facet": {
@@ -53,6 +57,7 @@ SETTINGS = {
     "equiformer": {"epochs": 6, "learning_rate": 0.01},
     "facet": {"epochs": 8, "learning_rate": 0.03},
     "hegnn_highdegree": {"epochs": 8},
+    "nequip_allegro": {"epochs": 8, "learning_rate": 0.01},
     "segnn_steerable": {"epochs": 8, "learning_rate": 0.03},
 }
 LEARNED = 0.75  # of the forces' own size is left after a few epochs

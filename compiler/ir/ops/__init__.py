@@ -47,6 +47,7 @@ from .slice import Slice
 from .so2 import So2
 from .source import Embed, Input, Length, PairKind, Relative, Sph
 from .spread import Spread
+from .sum_blocks import SumBlocks
 from .tensor import Tensor
 from .to_frame import ToFrame
 from .unsample import Unsample
@@ -94,6 +95,7 @@ OPS: tuple[type[Op], ...] = (
     Filters,
     Unfilled,
     Keep,
+    SumBlocks,
     Ones,
     Bias,
     Cross,
@@ -156,6 +158,7 @@ AnyOp = Annotated[
     | Filters
     | Unfilled
     | Keep
+    | SumBlocks
     | Ones
     | Bias
     | Cross

@@ -28,7 +28,9 @@ class Gather(Op):
                 help="read features of nodes; positions go to edges by `relative`",
             )
             return None
-        return result_like(types, index=Index.EDGE, radius=x.radius + site.scope.cutoff)
+        # an edge reaches as far as its target's sum of edges does: what the target knows is no farther away
+        away = site.scope.cutoff if self.role == "source" else 0.0
+        return result_like(types, index=Index.EDGE, radius=x.radius + away)
 
     def lower(self, types: Sequence[Type], result: Type, scope: Scope) -> dict[str, Any]:
         return {"role": self.role}

@@ -1,4 +1,4 @@
-"""A NequIP model as arrays, with its answers on a few structures.
+"""A NequIP or Allegro model as arrays, with its answers on a few structures.
 
     PYTHON nequip_dump.py MODEL OUT.npz [--frames FILE] [--seed N]
 
@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import allegro_dump
 import numpy as np
 import torch
 from ase import Atoms
@@ -55,6 +56,8 @@ def export(model: torch.nn.Module) -> Arrays:
     Couplings are measured on the peer's own products.
     """
     parts = modules(model)
+    if hasattr(parts, "allegro"):
+        return allegro_dump.export(parts, type_names(model))
     arrays: Arrays = {"config": np.array(json.dumps(config(model)))}
     for name, value in parts.named_parameters():
         arrays[f"state/{name}"] = array(value)

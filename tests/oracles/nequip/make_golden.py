@@ -18,7 +18,8 @@ from ase.data import atomic_numbers  # noqa: E402
 from dumping import random_structures  # noqa: E402
 from golden import write_golden  # noqa: E402
 from nequip.model import NequIPGNNModel  # noqa: E402
-from nequip_dump import answers, array, batch, export, modules, set_global_state  # noqa: E402
+from nequip_dump import answers, export, set_global_state  # noqa: E402
+from nequip_losses import gradients  # noqa: E402
 
 _COMMON = {
     "model_dtype": "float64",
@@ -44,18 +45,6 @@ MODELS = {
     ),
     "one layer": dict(seed=5, l_max=2, parity=True, num_layers=1, num_features=4, radial_mlp_width=5, **_COMMON),
 }  # fmt: skip
-
-
-def gradients(model: torch.nn.Module, structures, by_energy, by_forces) -> dict[str, np.ndarray]:
-    """d/dw of sum a_s E_s + sum b_i . F_i, for every weight."""
-    found = model(batch(model, structures))
-    loss = (found["total_energy"].ravel() * torch.tensor(by_energy)).sum()
-    loss = loss + (found["forces"] * torch.tensor(by_forces)).sum()
-    model.zero_grad(set_to_none=True)
-    loss.backward()
-    return {
-        name: array(value.grad) for name, value in modules(model).named_parameters() if value.grad is not None
-    }
 
 
 def make() -> dict[str, np.ndarray]:
