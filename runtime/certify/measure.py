@@ -78,7 +78,7 @@ def certify(
         dtypes = (own,) if exported or own == "float64" else ("float64", own)
     on_atoms = plan.is_points
     geometries = structures_for(plan, frames, seed) if on_atoms else []
-    states = np.empty((0, 0)) if on_atoms else _states(plan, frames, seed)
+    states = np.empty((0, 0)) if on_atoms else states_for(plan, frames, seed)
     items: list[Item] = []
     for dtype in dtypes:
         subject = Subject(model, dtype, device)
@@ -201,7 +201,8 @@ def structures_for(plan: Any, frames: Iterable[Any] | None, seed: int) -> list[G
     return _spread(chosen, max(affordable, 2))
 
 
-def _states(plan: Any, states: Any, seed: int) -> Array:
+def states_for(plan: Any, states: Any, seed: int) -> Array:
+    """The states to measure on [M, D]: some of the given ones, spread over them, or random ones."""
     dim = int(plan.system["dim"])
     if states is None:
         return np.random.default_rng([seed, 1]).normal(size=(_STATES, dim))

@@ -60,10 +60,11 @@ class Spectrum:
     degree: int
     frames: int
     dtype: str
+    group: str = "O(3)"
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for `json.dumps`."""
-        head = {name: getattr(self, name) for name in ("lmax", "degree", "frames", "dtype")}
+        head = {name: getattr(self, name) for name in ("group", "lmax", "degree", "frames", "dtype")}
         return {**head, "contents": [{**asdict(one), "strays": one.strays} for one in self.contents]}
 
 
@@ -76,27 +77,27 @@ def spectrum(
     seed: int = 0,
     dtype: str | None = None,
 ) -> Spectrum:
-    """Measure A and B of a model of atoms or particles over O(3), at its outputs and at the steps named by `at`.
+    """Measure A and B of a model over O(3) (of a flow: SO(2)), at its outputs and at the steps named by `at`.
 
         z(g) = rho(g)^-1 f(g x);   A² = mean |z - mean z|²
         B_(l,p) = the part of g -> f(g x) in irrep (l, p), by its character
 
     Both by a quadrature that is exact to degree 2 lmax; components of a block, atoms and frames are averaged before
-    the root. `frames` as in `certify`, at most 3. `at` needs a model, not an exported file. In float64 unless the
-    file has another dtype.
+    the root. `frames` as in `certify`, at most 3. `at` needs a model of atoms or particles, not an exported file. In
+    float64 unless the file has another dtype. A flow is measured as `phase_spectrum` says.
 
     Raises:
-        EquicError: a model of another kind, `at` of an exported file, a step that does not exist, or values that
-            are no representation of O(3).
+        EquicError: a flow whose coordinates do not turn, or a step of one; `at` of an exported file, a step that does
+            not exist, or values that are no representation of O(3).
     """
     plan = model.plan
-    if not plan.is_points:
-        raise EquicError(f"a spectrum is measured over O(3), and `{plan.name}` is a model of {plan.kind}")
     exported = not isinstance(model, torch.nn.Module)
     if exported and at:
         raise EquicError("an exported file shows its outputs alone", help="look inside the artifact (.equic)")
     own = str(model.dtype).removeprefix("torch.")
     subject = Subject(model, dtype or (own if exported else "float64"))
+    if plan.kind == "phase_space":
+        return _of_a_flow(subject, frames, at, lmax, seed)
     chosen = _chosen(plan, frames, seed)
     rule = rotation_rule(2 * lmax)
     places = [*plan.outputs.items(), *((name, _as_output(plan, name)) for name in at)]
@@ -117,6 +118,15 @@ def spectrum(
                 turned[name].add(rows - _origin(plan, name, alone[frame.species]), sign)
     contents = [one for name, _ in places for one in turned[name].contents(name, lmax)]
     return Spectrum(tuple(contents), lmax, 2 * lmax, len(chosen), subject.dtype)
+
+
+def _of_a_flow(subject: Subject, states: Any, at: Sequence[str], lmax: int, seed: int) -> Spectrum:
+    from .measure import states_for
+    from .phase_spectrum import phase_spectrum
+
+    if at:
+        raise EquicError("steps of a flow have no spectrum: its outputs do", help="leave `--at` out")
+    return phase_spectrum(subject, states_for(subject.plan, states, seed), lmax=lmax)
 
 
 class _Turned:

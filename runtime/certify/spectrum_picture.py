@@ -21,15 +21,17 @@ def render_spectrum(found: Spectrum, console: Console) -> None:
     """Print a spectrum: one row a block, its errors, what it is made of, and how much of it strays."""
     from rich.table import Table
 
-    table = Table(title=f"response to O(3), {found.dtype}, {found.frames} frames, l up to {found.lmax}")
-    for column in ("at", "block", "RMS", "A, SO(3)", "A, inversion", "made of", "strays"):
+    what = f"{found.frames} frames, l" if found.group == "O(3)" else f"{found.frames} states, frequencies"
+    table = Table(title=f"response to {found.group}, {found.dtype}, {what} up to {found.lmax}")
+    factors = list(found.contents[0].errors) if found.contents else []
+    for column in ("at", "block", "RMS", *(f"A, {factor}" for factor in factors), "made of", "strays"):
         table.add_column(column, overflow="fold")
     for one in found.contents:
         table.add_row(
             one.at,
             one.block,
             f"{one.size:.3g}" + ("" if one.unit == "1" else f" {one.unit}"),
-            *(f"{one.errors[factor]:.1e}" for factor in ("SO(3)", "inversion")),
+            *(f"{one.errors[factor]:.1e}" for factor in factors),
             _words(one),
             f"{one.strays:.1e}" if one.shares else "–",
         )
@@ -47,14 +49,15 @@ def spectrum_svg(found: Spectrum) -> str:
 
     The irrep that a block claims is framed; a sound model has colour in the frames alone.
     """
-    columns = [f"{l}{p}" for l in range(found.lmax + 1) for p in "eo"] + ["above"]
+    parities = "eo" if found.group == "O(3)" else ("",)
+    columns = [f"{l}{p}" for l in range(found.lmax + 1) for p in parities] + ["above"]
     (width, height), rows = _CELL, found.contents
     size = (_LEFT + width * len(columns) + 20, _TOP + height * len(rows) + 44)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{size[0]}" height="{size[1]}" '
         f'viewBox="0 0 {size[0]} {size[1]}" font-family="system-ui, sans-serif" font-size="12">',
         f'<rect width="{size[0]}" height="{size[1]}" fill="#ffffff"/>',
-        _text(12, 24, "Character spectrum over O(3): share of the mean square in each irrep", 15),
+        _text(12, 24, f"Character spectrum over {found.group}: share of the mean square in each irrep", 15),
     ]
     for i, column in enumerate(columns):
         parts.append(_text(_LEFT + (i + 0.5) * width, _TOP - 8, column, anchor="middle"))

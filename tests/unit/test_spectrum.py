@@ -177,7 +177,7 @@ def test_a_planted_axial_force_has_its_share() -> None:
 
 
 def test_what_has_no_spectrum() -> None:
-    with pytest.raises(EquicError, match="model of phase_space"):
+    with pytest.raises(EquicError, match="turns under SO"):
         spectrum(build_module(hnn_plan(), seed=0))
     with pytest.raises(EquicError, match="look inside the artifact"):
         spectrum(WithATorque(0.0), at=["A1"])
