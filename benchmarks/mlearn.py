@@ -3,7 +3,8 @@
 The data (VASP, PBE: ground states, strained cells, vacancies, molecular dynamics, surfaces) is not part of this
 repository: give its folder by --data or EQUIC_DATA. The baseline is the best pair potential that a linear fit
 of energies and forces on the same training frames finds: 24 Gaussians of the distance, ridge regression. Runs lie
-in --runs and go on where they were stopped.
+in --runs and go on where they were stopped. No published value of the table is at hand. Validation errors along the
+runs are drawn beside the JSON.
 """
 
 import json
@@ -135,6 +136,36 @@ def measure(
     return rows
 
 
+def draw(runs: Path, path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Validation errors of the forces along the runs, with the test errors of model and pair potential."""
+    import csv
+
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    known = {row["name"]: row for row in rows}
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "equic", "font.size": 10}):
+        figure = Figure(figsize=(9.2, 3.4), layout="constrained")
+        for axes, element in zip(figure.subplots(1, len(ELEMENTS)), ELEMENTS, strict=True):
+            history = list(csv.DictReader((runs / element / "history.csv").open()))
+            epochs = [float(row["epoch"]) for row in history]
+            values = [1e3 * float(row["validation_forces_rmse"]) for row in history]
+            test = known[f"forces RMSE, {element}"]
+            axes.plot(epochs, values, color="#0b63b5", linewidth=1.6, label="equic, validation")
+            axes.plot([epochs[-1]], [test["value"]], "o", color="#d2560b", markersize=7, label="equic, test")
+            axes.axhline(test["reference"], color="#5a6778", linewidth=1.0, label="pair potential, test")
+            minutes = known[f"processor time, {element}"]["value"]
+            axes.set_title(f"{element}: {minutes:.2g} minutes of one core", fontsize=10)
+            axes.set_yscale("log")
+            axes.set_xlabel("epochs")
+            axes.set_ylabel("forces RMSE (meV/Å)")
+            axes.spines[["top", "right"]].set_visible(False)
+            axes.grid(True, which="both", color="#e4e8ee", linewidth=0.7)
+            axes.legend(frameon=False, fontsize=8.5)
+        figure.suptitle("mlearn: errors of the forces along training", x=0.01, ha="left", fontsize=11)
+        figure.savefig(path, metadata={"Date": None, "Creator": None})
+
+
 def _clock(directory: Path, more: float) -> float:
     """Seconds of the processor that all processes spent on a run, with `more` added to them."""
     path = directory / "processor.json"
@@ -172,7 +203,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         groups.append(
             Measurement(keys, partial(measure, element, folder, runs, minutes, given.threads, given.quick))
         )
-    run("mlearn", groups, given)
+    result = run("mlearn", groups, given)
+    if given.json and not given.only:
+        draw(runs, given.json.with_suffix(".svg"), result["rows"])
     return 0
 
 
