@@ -157,6 +157,8 @@ def draw(runs: Path, path: Path, rows: Sequence[dict[str, Any]]) -> None:
             minutes = known[f"processor time, {element}"]["value"]
             axes.set_title(f"{element}: {minutes:.2g} minutes of one core", fontsize=10)
             axes.set_yscale("log")
+            for axis in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+                axis(lambda value, _: f"{value:g}")
             axes.set_xlabel("epochs")
             axes.set_ylabel("forces RMSE (meV/Å)")
             axes.spines[["top", "right"]].set_visible(False)

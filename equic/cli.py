@@ -175,10 +175,7 @@ def predict(
 
     Example: [bold]equic predict model.equic frames.xyz -o out.xyz[/bold]
     """
-    import ase.io
-
-    from equic.runtime.data.structures import structures_of
-    from equic.runtime.predict import annotate, write_points
+    from equic.runtime.predict import write_points, write_structures
 
     from . import api
 
@@ -187,11 +184,11 @@ def predict(
         write_points(model, data, out, batch)
         console.print(f"wrote {out}")
         return
-    frames = structures_of(data)
-    results = model.predict(frames, batch=batch)
-    written = [annotate(atoms, one, model.plan) for atoms, one in zip(frames, results, strict=True)]
-    ase.io.write(out, written, format="extxyz")
-    console.print(f"wrote {out} ({len(frames)} structures)")
+    with console.status("predicting") as status:
+        count = write_structures(
+            model, data, out, batch, progress=lambda done: status.update(f"{done} structures")
+        )
+    console.print(f"wrote {out} ({count} structures)")
 
 
 @app.command()

@@ -1,7 +1,8 @@
 """Predictions for many structures or states at once."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,9 @@ from numpy.typing import NDArray
 from .build import Model
 from .data import Frame, frame_from_atoms
 from .data.arrays import save_arrays
+from .data.paths import existing_file
 from .data.points import read_points
+from .data.structures import read_structures
 from .device import pick_device
 from .errors import DataError
 from .neighbors import model_inputs
@@ -27,6 +30,8 @@ Prediction = dict[str, NDArray[np.float64]]
 
 # A batch ends at this many edges even when it has room for more structures: memory goes with the edges.
 EDGES_PER_BATCH = 200_000
+# Structures of a file that are read, predicted and written at a time.
+SLAB = 512
 _VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))  # ASE's order: xx, yy, zz, yz, xz, xy
 
 
@@ -111,6 +116,45 @@ def annotate(atoms: "Atoms", prediction: Mapping[str, NDArray[np.float64]], plan
             annotated.info[name] = float(value) if value.ndim == 0 else value
     annotated.calc = SinglePointCalculator(annotated, **results)
     return annotated
+
+
+def write_structures(
+    model: Any, data: Path, out: Path, batch: int, *, progress: Callable[[int], None] | None = None
+) -> int:
+    """Predict every structure of a file, and write them with their targets as extended XYZ; how many they are.
+
+    No more than `SLAB` structures are in memory. `out` is there only when all of it is.
+
+    Args:
+        progress: called with the number of structures that are written.
+
+    Raises:
+        DataError: a file that cannot be read, or a structure that the model does not fit, by file and number.
+    """
+    import ase.io
+
+    path, count = existing_file(data), 0
+    structures = read_structures(path)
+    part = out.with_name(out.name + ".part")
+    try:
+        with part.open("w") as file:
+            while slab := list(islice(structures, SLAB)):
+                frames = [
+                    frame_from_atoms(atoms, model.plan, source=f"{path.name}:frame {count + k}")
+                    for k, atoms in enumerate(slab)
+                ]
+                results = model.predict(frames, batch=batch)
+                written = [annotate(a, one, model.plan) for a, one in zip(slab, results, strict=True)]
+                ase.io.write(file, written, format="extxyz")
+                count += len(slab)
+                if progress is not None:
+                    progress(count)
+        if count == 0:
+            raise DataError(f"{path} holds no structures")
+        part.replace(out)
+    finally:
+        part.unlink(missing_ok=True)
+    return count
 
 
 def write_points(model: Any, data: Path, out: Path, batch: int) -> None:

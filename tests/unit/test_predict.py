@@ -1,6 +1,8 @@
 """Predictions: one by one or in batches, cut to structures, and as ASE keeps them."""
 
 import io
+from pathlib import Path
+from typing import Any
 
 import ase.io
 import numpy as np
@@ -13,7 +15,7 @@ from equic.runtime.build import Model, build_module
 from equic.runtime.data import frame_from_atoms
 from equic.runtime.errors import DataError
 from equic.runtime.neighbors import model_inputs
-from equic.runtime.predict import annotate, predict, predict_states
+from equic.runtime.predict import annotate, predict, predict_states, write_structures
 from equic.runtime.testing.plans import hnn_plan, mace_plan
 
 
@@ -134,3 +136,37 @@ def test_wrong_use_is_said(model: Model) -> None:
     with pytest.raises(DataError, match="Au"):
         predict(model, [Atoms("Au")])
     assert predict(model, []) == []
+
+
+class Held:
+    """What `equic.load` gives, as far as files are predicted."""
+
+    def __init__(self, model: Model) -> None:
+        self.model, self.plan = model, model.plan
+
+    def predict(self, frames: Any, *, batch: int) -> Any:
+        return predict(self.model, frames, batch=batch, device="cpu")
+
+
+def test_files_are_predicted_in_parts(
+    model: Model, structures: list[Atoms], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SLAB", 3)
+    ase.io.write(tmp_path / "in.traj", structures)
+    seen: list[int] = []
+    count = write_structures(Held(model), tmp_path / "in.traj", tmp_path / "out.xyz", 2, progress=seen.append)
+    assert (count, seen) == (4, [3, 4])
+    written = ase.io.read(tmp_path / "out.xyz", index=":")
+    for atoms, one in zip(written, predict(model, structures, device="cpu"), strict=True):
+        assert atoms.get_potential_energy() == pytest.approx(float(one["energy"]), abs=1e-7)
+        np.testing.assert_allclose(atoms.get_forces(), one["forces"], atol=1e-7)
+
+
+def test_a_structure_of_a_file_that_does_not_fit_is_named_and_nothing_is_left(
+    model: Model, structures: list[Atoms], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SLAB", 3)
+    ase.io.write(tmp_path / "in.traj", [*structures, Atoms("Xe")])
+    with pytest.raises(DataError, match=r"in\.traj:frame 4 contains Xe"):
+        write_structures(Held(model), tmp_path / "in.traj", tmp_path / "out.xyz", 2)
+    assert [path.name for path in tmp_path.iterdir()] == ["in.traj"]
