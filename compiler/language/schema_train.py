@@ -117,8 +117,10 @@ class Train(Block):
         description="decay of the running average of the weights, such as 0.99; none if not given",
     )
     seed: Whole = Field(default=0, description="of weights and batches")
-    precision: Literal["float32", "float64"] = Field(
-        default="float32", description="of weights and features; geometry and energies are float64 always"
+    precision: Literal["float32", "float64", "mixed"] = Field(
+        default="float32",
+        description="of weights and features; geometry and energies are float64 always. mixed: float32, with products "
+        "of matrices in bfloat16 during the steps of training",
     )
     clip: Positive | None = Field(default=10.0, description="largest norm of the gradient; null for no limit")
     patience: Count | None = Field(default=None, description="stop after so many epochs without improvement")

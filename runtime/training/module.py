@@ -27,6 +27,10 @@ class TrainingModule(pl.LightningModule):
     Lightning moves the module, runs the loop and writes the state; the optimisation is spelled out here
     because it is short, and the automatic kind costs a small model a good part of its step.
 
+    Mixed precision is torch's autocast: in the forward pass of a step, and so in its derivatives, products of
+    matrices take bfloat16. Weights, gradients, moments, validation and the finished model are float32; geometry,
+    energies and the sums of the loss are float64. bfloat16 reaches as far as float32: no loss is scaled.
+
     `model` must lie on its device already; `watch` has one column for the loss and one for each term.
     """
 
@@ -53,6 +57,7 @@ class TrainingModule(pl.LightningModule):
         self._train = train
         self._rate = float(train["learning_rate"])
         self._clip = train["clip"]
+        self._mixed = train["precision"] == "mixed"
         self.weights = [p for p in model.parameters() if p.requires_grad]
         self.average: Averaging | None = None
         if train["optimizer"] == "schedule_free":
@@ -93,7 +98,8 @@ class TrainingModule(pl.LightningModule):
         self.all_stop = self.stop_requested if self.ranks.size == 1 else bool(asked > 0)
         weights = torch.tensor(self.loss_weights(self.steps), dtype=torch.float64, device=device)
         for part in parts:
-            outputs = self.model(part.inputs, create_graph=True)
+            with torch.autocast(device.type, torch.bfloat16, enabled=self._mixed):
+                outputs = self.model(part.inputs, create_graph=True)
             part_sums = term_sums(self.terms, outputs, part.labels, part.atoms)
             (weights * part_sums / counts).sum().backward()
             sums += part_sums.detach()

@@ -11,6 +11,7 @@ from equic.runtime.build import Model, build_module
 from equic.runtime.data import compute_statistics, load_sets
 from equic.runtime.device import pick_device
 from equic.runtime.memory import keep_freed_memory
+from equic.runtime.model import Kernels
 from equic.runtime.plan import Plan
 from rich.console import Console
 
@@ -114,9 +115,17 @@ def train(
     threads = processes.first(lambda: threads_of(directory, plan, samples["train"], where, notes))
     if processes.leads:
         write_split(directory, sets)
+    mixed = plan.train["precision"] == "mixed"
+    if mixed and model is not None and (model.choice != "reference" or model.dtype != torch.float32):
+        raise TrainingError(
+            "mixed precision trains layers as they are written, in float32",
+            help='build the model by build_module(plan, kernels="reference")',
+        )
     if model is None:
         dtype = torch.float64 if plan.train["precision"] == "float64" else torch.float32
-        model = build_module(plan, seed=settings["seed"], dtype=dtype)
+        # autocast chooses the precision of torch's own operations, not of generated kernels
+        kernels: Kernels = "reference" if mixed else "auto"
+        model = build_module(plan, seed=settings["seed"], dtype=dtype, kernels=kernels)
         model.set_statistics(compute_statistics(plan, sets["train"], notes=notes))
         if plan.train["from"] is not None and checkpoint is None:  # a checkpoint has them already
             take_weights(model, Path(plan.train["from"]), notes)

@@ -163,8 +163,9 @@ def test_a_stage_of_the_loss_has_its_own_best(tmp_path: Path) -> None:
         {"batch": {"edges": 20}, "optimizer": "muon"},
         {"batch": 4, "accumulate": 2, "schedule": "plateau"},
         {"batch": 4, "optimizer": "schedule_free", "schedule": "constant", "warmup": 1.0},
+        {"batch": 4, "precision": "mixed", "ema": 0.9},
     ],
-    ids=["atoms", "edges", "parts", "schedule-free"],
+    ids=["atoms", "edges", "parts", "schedule-free", "mixed"],
 )
 @pytest.mark.parametrize("step", [5, 9])
 def test_every_feature_resumes_bit_for_bit(
@@ -260,3 +261,41 @@ def test_a_missing_optimizer_package_is_named(tmp_path: Path, monkeypatch: pytes
     plan = changed(mlp_plan(hidden=(8,)), epochs=1, **SCHEDULE_FREE)
     with pytest.raises(TrainingError, match=r"needs the package schedulefree[\s\S]*equic\[schedule-free\]"):
         run(plan, tmp_path / "run", sets={"train": pendulum(10)})
+
+
+def test_mixed_precision_is_bfloat16_in_steps_and_float32_in_what_is_kept(tmp_path: Path) -> None:
+    from equic.runtime.artifact import load_artifact
+    from equic.runtime.training.module import TrainingModule
+    from equic.runtime.training.watch import LossWatch
+
+    plans = {name: small_mace(epochs=8, batch=4, precision=name) for name in ("float32", "mixed")}
+    sets = {"train": morse_frames(plans["mixed"], 12), "validation": morse_frames(plans["mixed"], 3, 1)}
+    stream = TrainingStream(samples_of(sets["train"], CPU, "train"), 4, 0, lambda: 0)
+    gradients = {}
+    for name, plan in plans.items():
+        model = build_module(plan, seed=0, kernels="reference")
+        terms = loss_terms(plan)
+        watch = LossWatch(("loss", *(term.target for term in terms)), str, CPU)
+        module = TrainingModule(model, terms, Schedule("constant", total=1), watch)
+        module.losses(next(iter(stream)))
+        gradients[name] = torch.cat([w.grad.flatten() for w in model.parameters() if w.grad is not None])
+        assert gradients[name].dtype == torch.float32
+    change = (gradients["mixed"] - gradients["float32"]).norm() / gradients["float32"].norm()
+    assert 1e-4 < change < 0.1  # the eight bits of bfloat16
+
+    results = {name: run(plan, tmp_path / name, sets=sets) for name, plan in plans.items()}
+    assert results["mixed"].history[-1]["loss"] < 0.5 * results["mixed"].history[0]["loss"]
+    assert results["mixed"].history[-1]["loss"] < 1.5 * results["float32"].history[-1]["loss"]
+    # what is validated is what is shipped: the file, computing in float32 with its kernels, has the same errors
+    kept = load_artifact(results["mixed"].artifact, device="cpu").model
+    assert kept.dtype == torch.float32
+    batches = evaluation_batches(samples_of(sets["validation"], CPU, "validation"), 4)
+    errors = evaluate(kept, batches, ["energy", "forces"])
+    found = results["mixed"].metrics["validation"]["forces"]["rmse"]
+    assert errors["forces"]["rmse"] == pytest.approx(found, rel=1e-4)
+
+
+def test_mixed_precision_refuses_a_model_with_kernels(tmp_path: Path) -> None:
+    plan = small_mace(epochs=1, precision="mixed")
+    with pytest.raises(TrainingError, match="layers as they are written"):
+        run(plan, tmp_path / "run", sets={"train": morse_frames(plan, 4)}, model=build_module(plan, seed=0))
