@@ -147,7 +147,9 @@ def _levels(name: str) -> Iterator[Seed]:
         base["symmetry"] = {"O(3)": {"hard": {"within": 1.0}}}
     if name == "equiformer":  # maps about an edge forget mirror images
         base["symmetry"] = {"SO(3)": "hard"}
-    small = {"channels": 4, "lmax": 2, "correlation": 2, "hidden": [8], "radial": [8]}
+    if name == "pet":  # it reads components of vectors
+        base["symmetry"] = {"O(3)": "free"}
+    small = {"channels": 4, "heads": 2, "lmax": 2, "correlation": 2, "hidden": [8], "radial": [8]}
     given = {}
     for key, one in preset.parameters.items():
         usual = list(one.default) if isinstance(one.default, tuple) else one.default

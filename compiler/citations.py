@@ -247,6 +247,15 @@ _OTHERS: dict[str, Citation] = {
         2023,
         arxiv="2302.03655",
     ),
+    "pozdnyakov2023smooth": Citation(
+        "inproceedings",
+        ("Sergey N. Pozdnyakov", "Michele Ceriotti"),
+        "Smooth, Exact Rotational Symmetrization for Deep Learning on Point Clouds",
+        _NEURIPS,
+        2023,
+        volume="36",
+        arxiv="2305.19302",
+    ),
     "puny2022frame": Citation(
         "inproceedings",
         (

@@ -36,6 +36,8 @@ class Sizes:
         return {
             Index.NODE: self.atoms,
             Index.EDGE: self.atoms * self.neighbors,
+            Index.ANGLE: self.atoms * self.neighbors * max(self.neighbors - 1, 0.0),
+            Index.TOKEN: self.atoms * (self.neighbors + 1),
             Index.SYSTEM: self.systems,
             Index.STATE: self.systems,
             Index.PAIR: self.systems * max(bodies * (bodies - 1) // 2, 1),

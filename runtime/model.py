@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from .errors import ArtifactError, DataError
 from .irreps import Irreps
 from .layers.base import Hidden, Layer
+from .neighbors.line_graph import DERIVED, with_derived
 from .plan import Plan, Step
 
 if TYPE_CHECKING:
@@ -95,6 +96,8 @@ class Model(nn.Module):
         self._outputs = _outputs(plan)
         self._numbers = frozenset(name for name, at in self._outputs.items() if plan.step(at).dim == 1)
         fields = {field for layer in layers.values() for field in layer.fields} - {"volume"}
+        self._derived = tuple(name for name in DERIVED if name in fields)
+        fields = fields - set(DERIVED) | ({"edges", "shifts"} if self._derived else set())
         self._needs = frozenset(fields | ({"cell", "system", "positions"} if self._strains else set()))
         self._exact: Hidden | None = None
         self._schedules: dict[tuple[tuple[str, ...], str], list[tuple[Step, list[str]]]] = {}
@@ -124,6 +127,11 @@ class Model(nn.Module):
     def output_steps(self) -> tuple[str, ...]:
         """The steps whose values `forward` gives, in order."""
         return tuple(self._outputs.values())
+
+    @property
+    def derived(self) -> tuple[str, ...]:
+        """What is made of the edges where it is not among the inputs: `angles`, `reverse`."""
+        return self._derived
 
     @property
     def strains(self) -> bool:
@@ -266,6 +274,8 @@ class _Run:
         self.context = {
             name: value.clone() if value.is_inference() else value for name, value in inputs.items()
         } | dict(model.statistics.named_buffers())
+        if model._derived:
+            self.context = with_derived(self.context, model._derived)
         self.leaves: dict[str, Tensor] = {}
         if model._differentiates:
             self._make_leaves()

@@ -51,6 +51,8 @@ def preset_text(name: str, **model: str) -> str:
         text = text.replace("O(3): hard", "O(3): {hard: {within: 0.05}}")
     if name == "equiformer":  # maps about an edge forget mirror images
         text = text.replace("O(3): hard", "SO(3): hard")
+    if name == "pet":  # it reads components of vectors
+        text = text.replace("O(3): hard", "O(3): free")
     if name == "mlp":  # the vector field itself, without a Hamiltonian
         text = text.replace("constraints:", "#").replace("{flow_of: hamiltonian}", "{}")
     return text

@@ -15,11 +15,16 @@ DIMENSIONLESS = Unit.parse("1")
 
 
 class Index(enum.StrEnum):
-    """The set that a value lives on."""
+    """The set that a value lives on.
+
+    Angles are ordered pairs of different edges that lead to one node, tokens the edges and the nodes together.
+    """
 
     SYSTEM = "system"
     NODE = "node"
     EDGE = "edge"
+    ANGLE = "angle"
+    TOKEN = "token"
     STATE = "state"
     PAIR = "pair"
     SPECIES = "species"

@@ -309,6 +309,37 @@ class EquiformerBlock(Block):
     )
 
 
+class PetBlock(Block):
+    """One layer of the Point Edge Transformer: a transformer over the edges of every atom, then their exchange."""
+
+    kind: Literal["pet"] = Field(description="transformers over the edges of every atom")
+    channels: Size = Field(default=128, description="numbers of every edge")
+    node: Size = Field(default=256, description="numbers of every atom")
+    heads: Size = Field(default=8, description="of the attention")
+    forward: Size = Field(default=256, description="hidden width of its feed-forward networks")
+    depth: Annotated[int, Field(ge=1, le=MOST_COPIES)] = Field(
+        default=2, description="layers of the transformer between two exchanges"
+    )
+    order: Literal["pre", "post"] = Field(
+        default="pre", description="norms before attention and networks, or after their sums"
+    )
+    norm: Literal["rms", "layer"] = Field(default="rms", description="which norms the transformer has")
+    eps: Annotated[float, Field(gt=0, le=1)] = Field(
+        default=1.1920929e-07, description="what they add to mean squares"
+    )
+    activation: Literal["swiglu", "silu"] = Field(
+        default="swiglu", description="of its feed-forward networks: products with gates, or silu"
+    )
+    temperature: Annotated[float, Field(gt=0)] = Field(default=1.0, description="what logits are divided by")
+    exchange: Literal["feedforward", "residual"] = Field(
+        default="feedforward",
+        description="what passes between edges ij and ji: a network of both added, or the mean of message and answer",
+    )
+    readout: Widths = Field(
+        default=(128, 128), description="widths of the networks that atoms and edges are read by"
+    )
+
+
 class ActBlock(Block):
     """A nonlinearity on the carried features."""
 
@@ -374,6 +405,7 @@ LAYER_BLOCKS = (
     SteerableBlock,
     DescriptorBlock,
     EquiformerBlock,
+    PetBlock,
 )
 LayerBlock = (
     MpBlock
@@ -384,6 +416,7 @@ LayerBlock = (
     | SteerableBlock
     | DescriptorBlock
     | EquiformerBlock
+    | PetBlock
 )
 AtomsBlock = Annotated[LayerBlock | ActBlock | LinearBlock, Field(discriminator="kind")]
 StateBlock = Annotated[MlpBlock | KineticBlock | PairsBlock, Field(discriminator="kind")]

@@ -29,6 +29,7 @@ from .blocks import (
     LinearBlock,
     MpBlock,
     PainnBlock,
+    PetBlock,
     SteerableBlock,
 )
 from .builder import Builder
@@ -42,6 +43,7 @@ from .elaborate_heads import START, Carried, add_heads, energy_target
 from .elaborate_inputs import start_features
 from .elaborate_mp import Layers, activate, message_passing
 from .elaborate_painn import painn
+from .elaborate_pet import pet
 from .levels import ModelSource
 from .schema import AtomsSystem, ParticlesSystem, Points, Spec, System
 from .schema_points import PairsWithin
@@ -89,6 +91,8 @@ def elaborate_atoms(model: AtomsModel, where: ModelSource, spec: Spec, report: R
                 descriptor(layers, block, k, prefix)
             case EquiformerBlock():
                 equiformer(layers, block, k, prefix)
+            case PetBlock():
+                pet(layers, block, k, prefix)
             case ActBlock():
                 op = Act(of=layers.carried, form=block.form, f=block.f)
                 activate(layers, prefix, op, layers.irreps, k)

@@ -17,6 +17,7 @@ _TAKEN = {
     "leaves",
     "strain",
     "volume",
+    "derived",
     "torch",
     "nn",
 }
@@ -82,6 +83,10 @@ class ForwardText:
         """Inputs that are differentiated by, and positions and cell under a strain."""
         model, lines = self.model, self.lines
         lines.append("steps, statistics = self.steps, self.statistics")
+        if model.derived:
+            call = f"{self._helper('with_derived')}(inputs, {model.derived!r})"
+            lines.append(f"derived = {call}  # pairs of edges, ways back")
+            self.context |= {name: f'derived["{name}"]' for name in model.derived}
         if not model._differentiates:
             return
         fields = {field for layer in model.steps.values() for field in layer.fields}  # type: ignore[union-attr]

@@ -9,6 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..neighbors.line_graph import with_derived
+
+__all__ = ["bound", "derivatives", "leaf", "make", "strained", "table", "volumes", "with_derived"]
+
 TABLES: dict[str, tuple[str, tuple[int, ...], str]] = {}
 
 

@@ -9,11 +9,12 @@ from typing import Any
 
 import torch
 from equic.runtime.errors import ExportError
+from equic.runtime.neighbors.line_graph import with_derived
 from equic.runtime.plan import Plan
 from torch import Tensor
 
 from .metadata import read_metadata
-from .signature import DTYPES, SIZES, Port
+from .signature import DERIVED_INPUTS, DTYPES, SIZES, Port
 
 Runner = Callable[[list[Tensor]], list[Tensor]]
 
@@ -56,6 +57,7 @@ class Exported:
         """
         if self.plan.kind == "phase_space":
             return self._flow(inputs)
+        inputs = completed(self.inputs, inputs)
         arguments = check_inputs(self.inputs, inputs, self.device)
         check_indices(inputs, n_species=len(self.plan.system["species"]))
         return self._run(arguments)
@@ -103,6 +105,16 @@ def load_pt2(path: str | Path) -> Exported:
             help="export it again on this machine" if made != here else None,
         ) from problem
     return Exported(path, metadata, runner)
+
+
+def completed(ports: tuple[Port, ...], inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """The inputs with those that follow from edges and shifts, where the program takes them.
+
+    Raises:
+        DataError: an edge without one that leads back, where the model reads these.
+    """
+    wanted = [port.name for port in ports if port.name in DERIVED_INPUTS]
+    return with_derived(inputs, wanted) if wanted and {"edges", "shifts"} <= inputs.keys() else inputs
 
 
 def check_inputs(ports: tuple[Port, ...], inputs: Mapping[str, Tensor], device: torch.device) -> list[Tensor]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from equic.runtime.irreps import Irreps
+from equic.runtime.neighbors.line_graph import derived_of, with_derived
 from equic.runtime.plan import Plan
 from torch import Tensor
 
@@ -25,6 +26,9 @@ def trace_inputs(plan: Plan, taken: set[int]) -> tuple[dict[str, Tensor], dict[s
         sizes = {"batch": next(primes)}
         return {"state": torch.zeros(sizes["batch"], int(plan.system["dim"]), dtype=torch.float64)}, sizes
     sizes = {"systems": next(primes), "atoms": next(primes), "edges": next(primes)}
+    derived = derived_of(plan)
+    if "angles" in derived:
+        sizes["angles"] = next(primes)
     systems, atoms, edges = sizes["systems"], sizes["atoms"], sizes["edges"]
     source, target = torch.arange(edges) % atoms, (torch.arange(edges) + 1) % atoms
     positions = torch.arange(3 * atoms, dtype=torch.float64).reshape(atoms, 3).cos()
@@ -36,7 +40,18 @@ def trace_inputs(plan: Plan, taken: set[int]) -> tuple[dict[str, Tensor], dict[s
         "edges": torch.stack([source, target]),
         "shifts": torch.zeros(edges, 3, dtype=torch.float64),
         **_known(plan, atoms, systems, torch.Generator().manual_seed(0)),
+        **_derived(derived, edges, sizes.get("angles", 0)),
     }, sizes
+
+
+def _derived(names: tuple[str, ...], edges: int, angles: int) -> dict[str, Tensor]:
+    """Some pairs of edges and some ways back, of the right sizes."""
+    rows = torch.arange(angles)
+    found = {
+        "angles": torch.stack((rows % edges, (rows + 1) % edges)),
+        "reverse": torch.arange(edges).flip(0),
+    }
+    return {name: found[name] for name in names}
 
 
 def _known(plan: Plan, atoms: int, systems: int, generator: torch.Generator) -> dict[str, Tensor]:
@@ -80,7 +95,7 @@ def sample_inputs(plan: Plan, atoms: list[int], *, edges: bool = True, seed: int
         parts["system"].append(torch.full((count,), index))
         offset += count
     empty = {"edges": torch.zeros(2, 0, dtype=torch.int64), "shifts": torch.zeros(0, 3, dtype=torch.float64)}
-    return {
+    found = {
         "positions": torch.cat(parts["positions"]),
         "species": torch.randint(len(plan.system["species"]), (offset,), generator=generator),
         "cell": torch.stack(parts["cell"]),
@@ -89,6 +104,7 @@ def sample_inputs(plan: Plan, atoms: list[int], *, edges: bool = True, seed: int
         "shifts": torch.cat([empty["shifts"], *parts["shifts"]]),
         **_known(plan, offset, len(atoms), generator),
     }
+    return with_derived(found, derived_of(plan))
 
 
 def sample_states(plan: Plan, count: int, *, seed: int = 0) -> dict[str, Tensor]:

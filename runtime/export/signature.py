@@ -8,12 +8,14 @@ from typing import Any
 
 import torch
 from equic.runtime.irreps import Irreps
+from equic.runtime.neighbors.line_graph import derived_of
 from equic.runtime.plan import Plan
 
 # Symbolic sizes with the bounds that the exported program accepts.
 SIZES: dict[str, tuple[int, int]] = {
     "atoms": (1, 10**7),
     "edges": (0, 10**9),
+    "angles": (0, 10**11),
     "systems": (1, 10**6),
     "batch": (1, 10**7),
 }
@@ -56,14 +58,23 @@ ATOMS_INPUTS: tuple[Port, ...] = (
 )
 
 
+# What models read that pairs of edges or ways back along them have a say in; equic makes it of edges and shifts.
+DERIVED_INPUTS: dict[str, Port] = {
+    "angles": Port("angles", "int64", (2, "angles")),
+    "reverse": Port("reverse", "int64", ("edges",)),
+}
+
+
 def input_ports(plan: Plan) -> tuple[Port, ...]:
     """The inputs of a program, in their fixed order.
 
-    Atoms and particles: positions, species, cell, system, edges, shifts, then declared inputs. Phase space:
-    state [batch, dim], float64 whatever the network computes in, like all geometry.
+    Atoms and particles: positions, species, cell, system, edges, shifts, then declared inputs, then, where the
+    model reads them, angles and reverse (`runtime/neighbors/line_graph.py`). Phase space: state [batch, dim],
+    float64 whatever the network computes in, like all geometry.
     """
     if plan.is_points:
-        return ATOMS_INPUTS + tuple(_known_port(entry) for entry in plan.system["inputs"])
+        known = tuple(_known_port(entry) for entry in plan.system["inputs"])
+        return ATOMS_INPUTS + known + tuple(DERIVED_INPUTS[name] for name in derived_of(plan))
     return (Port("state", "float64", ("batch", int(plan.system["dim"]))),)
 
 

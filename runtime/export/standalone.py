@@ -20,7 +20,7 @@ from equic.runtime.errors import ExportError
 from equic.runtime.plan import Plan
 from torch import Tensor
 
-from .load import check_indices, check_inputs
+from .load import check_indices, check_inputs, completed
 from .metadata import JsonDocument, metadata_of
 from .selfcheck import check_against
 from .signature import DTYPES, Port, input_ports
@@ -57,6 +57,7 @@ class Standalone:
                 of range.
         """
         if self.plan.is_points:
+            inputs = completed(self.inputs, inputs)
             check_inputs(self.inputs, inputs, self.device)
             check_indices(inputs, n_species=len(self.plan.system["species"]))
         outputs = self._module({port.name: inputs[port.name] for port in self.inputs})

@@ -17,6 +17,7 @@ from weakref import WeakKeyDictionary
 
 import torch
 from equic.runtime.layers.geometry import Relative
+from equic.runtime.neighbors.line_graph import with_derived
 from equic.runtime.plan import Step
 from torch import Tensor
 
@@ -50,7 +51,7 @@ class Runner:
             step.name: [(model.layer(owner), name) for owner, name in self.layers[step.name].borrows]
             for step in self.steps
         }
-        self.wanted, self.strains = model.output_steps, model.strains
+        self.wanted, self.strains, self.derived = model.output_steps, model.strains, model.derived
         self.makers = {
             step.name: rule_for(self.layers[step.name])
             for step in self.steps
@@ -80,6 +81,8 @@ class Runner:
         if "cell" in context:
             cell = context["cell"]
             context["volume"] = (cell[:, 0] * torch.linalg.cross(cell[:, 1], cell[:, 2])).sum(-1).abs()
+        if self.derived:
+            context = with_derived(context, self.derived)
         tape = Tape({}, {}, {})
         for step in self.steps:
             tape.values[step.name] = self._step(step, tape, context)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from .act import act
 from .algebra import Add, Concat, Difference, Inner, Norms, Scale, Slice, Weigh
 from .arrange import Arrange
-from .attend import Attend
+from .attend import attend
 from .base import Layer, Params
 from .bodies import Distances
 from .by_species import AllSpecies, Lookup
@@ -18,7 +18,7 @@ from .derivatives import Grad, Poisson
 from .filters import Filters, Unfilled
 from .frames import frame
 from .geometry import Length, Relative, SphericalHarmonics
-from .indexing import Gather, reduce
+from .indexing import Tokens, gather, reduce
 from .inputs import Embed, Input, PairKind, ShiftScale
 from .linear import Linear
 from .merged import Merged, Part
@@ -50,10 +50,11 @@ LAYERS: dict[str, Callable[[Params], Layer]] = {
     "pair_kind": PairKind,
     "linear": Linear,
     "mlp": Mlp,
-    "gather": Gather,
+    "gather": gather,
+    "tokens": Tokens,
     "product": product,
     "reduce": reduce,
-    "attend": Attend,
+    "attend": attend,
     "power": power,
     "frame": frame,
     "to_frame": turn,

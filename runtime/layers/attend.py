@@ -87,6 +87,50 @@ class Attend(Layer):
         return torch.stack(parts).sum(0) * self.root
 
 
+class AttendTokens(Attend):
+    """The same softmax for each token, over all tokens around the same node, its own among them.
+
+        y_t = sum_s a_ts v_s,   a_ts = u_s exp(q_t k_s / sqrt(n)) / sum_r u_r exp(q_t k_r / sqrt(n))
+
+    Tokens are edges; with `nodes` they are edges and, below them, nodes, whose u is 1.
+
+    Shapes:    v, q, k [edge (+ node), dim], u [edge, 1] with `envelope`, edges [2, edge], angles [2, angle]
+               -> y [edge (+ node), in.dim]
+    Units:     those of v; logits are dimensionless
+    Claims:    equivariant under every group that leaves the logits alone; invariant under permutation of edges
+    Reference: pozdnyakov2023smooth
+    """
+
+    fields: ClassVar = ("edges", "angles")
+
+    def __init__(self, params: Params) -> None:
+        super().__init__(params)
+        self.nodes = bool(params["nodes"])
+
+    def forward(self, values: Tensor, queries: Tensor, keys: Tensor, *rest: Tensor) -> Tensor:
+        edges, angles = rest[-2:]
+        own = torch.arange(values.shape[0], device=edges.device)
+        asking, asked = [angles[0], own], [angles[1], own]
+        envelope = rest[0] if self.ended else None
+        if self.nodes:  # every edge asks its target, and every node its edges
+            count = edges.shape[1]
+            at, ends = torch.arange(count, device=edges.device), edges[1] + count
+            asking, asked = [*asking, at, ends], [*asked, ends, at]
+            if envelope is not None:
+                envelope = torch.cat((envelope, envelope.new_ones((values.shape[0] - count, 1))))
+        here, there = torch.cat(asking), torch.cat(asked)
+        logits = self.products(queries.index_select(0, here), keys.index_select(0, there))
+        ended = None if envelope is None else envelope.index_select(0, there)
+        weights = competing(logits, here, values.shape[0], ended)
+        shared = spread(values.index_select(0, there), weights, self.irreps)
+        return torch.zeros_like(values).index_add(0, here, shared)
+
+
+def attend(params: Params) -> Layer:
+    """The `attend` step in one of its scopes."""
+    return AttendTokens(params) if params["scope"] == "tokens" else Attend(params)
+
+
 def competing(logits: Tensor, group: Tensor, groups: int, envelope: Tensor | None) -> Tensor:
     """u exp(s) / sum of them over the rows of a group: [rows, heads] from logits [rows, heads] and u [rows, 1]."""
     shifted = logits.detach()

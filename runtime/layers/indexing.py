@@ -32,6 +32,121 @@ class Gather(Layer):
         return x.index_select(0, edges[self.row])
 
 
+class GatherAngles(Layer):
+    """Values of the two edges of each pair: those of one, or the product of both.
+
+        y_(e,f) = x_e (`first`), x_f (`second`) or x_e x_f (`both`)
+
+    Shapes:    x [edge, dim], angles [2, angle] -> y [angle, dim]
+    Units:     those of x; of both, their square
+    Claims:    equivariant under every group (both: invariant), and under permutation
+    """
+
+    fields: ClassVar = ("angles",)
+
+    def __init__(self, params: Params) -> None:
+        super().__init__()
+        self.rows = {"first": (0,), "second": (1,), "both": (0, 1)}[params["role"]]
+
+    def forward(self, x: Tensor, angles: Tensor) -> Tensor:
+        y = x.index_select(0, angles[self.rows[0]])
+        return y if len(self.rows) == 1 else y * x.index_select(0, angles[self.rows[1]])
+
+
+class GatherReverse(Layer):
+    """Values of the edges that lead back.
+
+        y_(i->j) = x_(j->i)
+
+    Shapes:    x [edge, dim], reverse [edge] -> y [edge, dim]
+    Units:     those of x
+    Claims:    equivariant under every group and under permutation
+    """
+
+    fields: ClassVar = ("reverse",)
+
+    def __init__(self, params: Params) -> None:
+        super().__init__()
+
+    def forward(self, x: Tensor, reverse: Tensor) -> Tensor:
+        return x.index_select(0, reverse)
+
+
+class Tokens(Layer):
+    """Values of edges, and below them values of nodes.
+
+    Shapes:    x [edge, dim], y [node, dim] -> [edge + node, dim]
+    Units:     those of x and y
+    Claims:    equivariant under every group and under permutation
+    """
+
+    def __init__(self, params: Params) -> None:
+        super().__init__()
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        return torch.cat((x, y))
+
+
+class GatherTokens(Layer):
+    """The tokens of the edges, or those of the nodes.
+
+    Shapes:    x [edge + node, dim], edges [2, edge], species [node] -> [edge, dim] or [node, dim]
+    Units:     those of x
+    Claims:    equivariant under every group and under permutation
+    """
+
+    fields: ClassVar = ("edges", "species")
+
+    def __init__(self, params: Params) -> None:
+        super().__init__()
+        self.nodes = params["role"] == "nodes"
+
+    def forward(self, x: Tensor, edges: Tensor, species: Tensor) -> Tensor:
+        # by rows, not slices: compiled for files, a slice at a free size limits the other sizes
+        count = edges.shape[1]
+        start, rows = (count, species.shape[0]) if self.nodes else (0, count)
+        return x.index_select(0, torch.arange(rows, device=edges.device) + start)
+
+
+def gather(params: Params) -> Layer:
+    """The `gather` step by its role: nodes to edges, edges to pairs of them or to their ways back, and tokens."""
+    match params["role"]:
+        case "first" | "second" | "both":
+            return GatherAngles(params)
+        case "reverse":
+            return GatherReverse(params)
+        case "edges" | "nodes":
+            return GatherTokens(params)
+        case _:
+            return Gather(params)
+
+
+class SumAngles(Layer):
+    """Sum over the pairs that an edge is the first of, as it is or divided by a number of neighbours.
+
+        y_e = sum_f x_(e,f) / N
+
+    N: 1 (`sum`), the mean number of neighbours in the training data (`average`) or its root (`root_average`).
+
+    Shapes:    x [angle, dim], angles [2, angle], edges [2, edge] -> y [edge, dim]
+    Units:     those of x
+    Claims:    equivariant under every group and under permutation
+    """
+
+    fields: ClassVar = ("angles", "edges")
+    statistics: ClassVar = ("average_neighbors",)
+
+    def __init__(self, norm: str) -> None:
+        super().__init__()
+        self.norm = norm
+
+    def forward(self, x: Tensor, angles: Tensor, edges: Tensor, average_neighbors: Tensor) -> Tensor:
+        y = x.new_zeros((edges.shape[1], *x.shape[1:])).index_add(0, angles[0], x)
+        if self.norm == "average":
+            return y * average_neighbors.reciprocal().to(y.dtype)
+        return y * average_neighbors.rsqrt().to(y.dtype) if self.norm == "root_average" else y
+
+
 class SumEdges(Layer):
     """Sum over the edges that point at each node, as it is or divided by a number of neighbours.
 
@@ -92,10 +207,12 @@ class SumSystem(Layer):
 
 
 def reduce(params: Params) -> Layer:
-    """The `reduce` step: edges to nodes (sum or average), nodes to systems (sum or mean), pairs to states."""
+    """The `reduce` step: angles to edges, edges to nodes, nodes to systems, pairs to states."""
     match params["from"], params["to"], params["norm"]:
         case "edge", "node", "sum" | "average" | "root_average" | "mean" as norm:
             return SumEdges(norm)
+        case "angle", "edge", "sum" | "average" | "root_average" as norm:
+            return SumAngles(norm)
         case "node", "system", "sum" | "mean" as norm:
             return SumSystem(mean=norm == "mean")
         case "pair", "state", "sum":

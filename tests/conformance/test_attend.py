@@ -228,3 +228,58 @@ def test_what_does_not_fit_is_refused(changes, types, code):
     found, site = infer(Attend(**{"of": "v", "by": ("x",), **changes}), types)
     assert found is None
     assert [one.code for one in site.report.errors] == [code]
+
+
+TOKENS = "4x0e+2x1o"
+
+
+@pytest.mark.parametrize("nodes", [True, False])
+@pytest.mark.parametrize("logit", ["dot", "inner"])
+def test_tokens_attend_to_those_around_the_same_node(logit, nodes):
+    """Edges, or edges and nodes; one softmax for each, by torch, over a list made pair by pair."""
+    index, rows = (Index.TOKEN, 12) if nodes else (Index.EDGE, 7)
+    features = TOKENS if logit == "inner" else "4x0e"
+    types = [Type(index, Reps.parse(rep)) for rep in (TOKENS, features, features)] + [edge("1x0e")]
+    op = Attend(of="v", by=("q", "k"), logit=logit, heads=2, scope="tokens", envelope="u")
+    result, site = infer(op, types)
+    assert not site.report.errors
+    assert (result.index, result.smooth) == (index, 2.0)
+    layer = rebuilt(op, types, result)
+    values, queries, keys = (draw(rows, str(one.rep), k) for k, one in enumerate(types[:3]))
+    u = draw(7, "1x0e", 5).abs()
+    angles = torch.tensor(
+        [(e, f) for e in range(7) for f in range(7) if e != f and EDGES[1, e] == EDGES[1, f]]
+    ).T
+    found = layer(values, queries, keys, u, EDGES, angles)
+    homes = [*EDGES[1].tolist(), *(range(5) if nodes else ())]
+    weights = [*u[:, 0].tolist(), *([1.0] * 5 if nodes else ())]
+    reps = Irreps.parse(features)
+    for t in range(rows):
+        near = [s for s in range(rows) if homes[s] == homes[t]]
+        ended = torch.tensor([weights[s] for s in near], dtype=torch.float64).log()
+        for head in range(2):
+            logits = torch.stack(
+                [
+                    sum(
+                        (
+                            a[b.slice].view(b.size, 2, -1)[:, head] * c[b.slice].view(b.size, 2, -1)[:, head]
+                        ).sum()
+                        for b in reps
+                    )
+                    for a, c in ((queries[t], keys[s]) for s in near)
+                ]
+            )
+            shares = torch.softmax(logits / math.sqrt(reps.dim / 2) + ended, 0)
+            for b in Irreps.parse(TOKENS):
+                parts = torch.stack([values[s, b.slice].view(b.size, 2, -1)[:, head] for s in near])
+                expected = torch.einsum("s,smu->mu", shares, parts)
+                torch.testing.assert_close(
+                    found[t, b.slice].view(b.size, 2, -1)[:, head], expected, atol=1e-12, rtol=0
+                )
+
+
+def test_tokens_have_a_logit_for_every_pair():
+    op = Attend(of="v", by=("x",), scope="tokens")
+    found, site = infer(op, [edge(VALUES), edge("6x0e")])
+    assert found is None
+    assert "every pair" in site.report.errors[0].message

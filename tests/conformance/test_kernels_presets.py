@@ -22,7 +22,7 @@ targets:
   energy: {per: system, rep: 0e, unit: eV}
   forces: {gradient_of: energy, wrt: positions, scale: -1}
 """
-SMALL = {"channels": 4, "layers": 2, "lmax": 2, "radial": [8]}
+SMALL = {"channels": 4, "heads": 2, "layers": 2, "lmax": 2, "radial": [8]}
 
 
 def atoms_presets():

@@ -15,6 +15,7 @@ ELEMENTS = {
     "inversion": -torch.eye(3, dtype=torch.float64),
 }
 EDGES = torch.tensor([[0, 1, 2, 3, 1, 0], [1, 1, 0, 2, 3, 3]])
+ANGLES = torch.tensor([[0, 1, 4, 5], [1, 0, 5, 4]])
 SPECIES = torch.tensor([0, 2, 1, 0])
 SYSTEM = torch.tensor([0, 0, 1, 1])
 CELL = torch.zeros(2, 3, 3, dtype=torch.float64)
@@ -105,6 +106,31 @@ EXAMPLES = {
         "3x0e+3x1o",
     ),
     "gather": ("gather", {"role": "source"}, [(4, MIXED), EDGES], MIXED),
+    "gather, angles": ("gather", {"role": "second"}, [(6, MIXED), ANGLES], MIXED),
+    "gather, both": ("gather", {"role": "both"}, [(6, "4x0e"), ANGLES], "4x0e"),
+    "gather, reverse": ("gather", {"role": "reverse"}, [(6, MIXED), torch.arange(6).flip(0)], MIXED),
+    "gather, tokens": ("gather", {"role": "nodes"}, [(10, MIXED), EDGES, SPECIES], MIXED),
+    "tokens": ("tokens", {}, [(6, MIXED), (4, MIXED)], MIXED),
+    "attend, tokens": (
+        "attend",
+        {
+            "in": HEADS,
+            "logit": "inner",
+            "by": HEADS,
+            "heads": 2,
+            "envelope": False,
+            "scope": "tokens",
+            "nodes": True,
+        },
+        [(10, HEADS), (10, HEADS), (10, HEADS), EDGES, ANGLES],
+        HEADS,
+    ),
+    "reduce to edges": (
+        "reduce",
+        {"from": "angle", "to": "edge", "norm": "average"},
+        [(4, MIXED), ANGLES, EDGES, torch.tensor(2.5)],
+        MIXED,
+    ),
     "reduce to nodes": (
         "reduce",
         {"from": "edge", "to": "node", "norm": "average"},
@@ -125,13 +151,21 @@ EXAMPLES = {
     ),
     "attend": (
         "attend",
-        {"in": HEADS, "logit": "mlp", "by": "6", "heads": 2, "envelope": False, "act": "smooth_leaky_relu"},
+        {
+            "in": HEADS,
+            "logit": "mlp",
+            "by": "6",
+            "heads": 2,
+            "scope": "neighbour",
+            "envelope": False,
+            "act": "smooth_leaky_relu",
+        },
         [(6, HEADS), (6, "6"), EDGES, SPECIES],
         HEADS,
     ),
     "attend, inner": (
         "attend",
-        {"in": HEADS, "logit": "inner", "by": HEADS, "heads": 2, "envelope": False},
+        {"in": HEADS, "logit": "inner", "by": HEADS, "heads": 2, "envelope": False, "scope": "neighbour"},
         [(6, HEADS), (4, HEADS), (6, HEADS), EDGES, SPECIES],
         HEADS,
     ),

@@ -50,6 +50,7 @@ from .spread import Spread
 from .sum_blocks import SumBlocks
 from .tensor import Tensor
 from .to_frame import ToFrame
+from .tokens import Tokens
 from .unsample import Unsample
 from .weigh import Weigh
 
@@ -81,6 +82,7 @@ OPS: tuple[type[Op], ...] = (
     Orbit,
     Average,
     Gather,
+    Tokens,
     Reduce,
     Attend,
     Add,
@@ -144,6 +146,7 @@ AnyOp = Annotated[
     | Orbit
     | Average
     | Gather
+    | Tokens
     | Reduce
     | Attend
     | Add

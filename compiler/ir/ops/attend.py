@@ -14,11 +14,7 @@ from .activations import SMOOTHNESS, Activation
 from .base import Op, Ref, Scope, Site, Size, Work, expect_irreps, result_like
 
 COUNTS = {"mlp": 1, "dot": 2, "inner": 2}
-WHAT = {
-    "mlp": "features of every edge",
-    "dot": "queries of every node and keys of every edge",
-    "inner": "queries of every node and keys of every edge",
-}
+WHAT = {"mlp": "features of every edge", "dot": "queries and keys", "inner": "queries and keys"}
 
 
 class Attend(Op):
@@ -32,16 +28,21 @@ class Attend(Op):
     - dot: s = q k / sqrt(n), q of the target and k of the edge, an equal part of the numbers for each head.
     - inner: s = <q, k> / sqrt(n) over the channels of all irreps that belong to a head.
 
+    With `scope: tokens` every token attends to all tokens around the same node, itself among them: all edges that
+    lead there, or, of `tokens`, the node too, whose own u is 1.
+
     Without the envelope u, or where the last neighbour takes its weight of 1 along, the result jumps when an atom
     passes the cutoff: name `envelope`, and let the values end there too (`weigh`).
 
-    Type: edge R -> node R. Verdict: exact where the logits are invariant. Smooth: as envelope and values end.
+    Type: edge R -> node R; of tokens R -> R. Verdict: exact where the logits are invariant. Smooth: as envelope
+    and values end.
     """
 
     kind: Literal["attend"] = "attend"
     of: Ref
     by: tuple[Ref, ...] = Field(min_length=1, max_length=2)
     logit: Literal["mlp", "dot", "inner"] = "mlp"
+    scope: Literal["neighbour", "tokens"] = "neighbour"
     heads: Size = 1
     activation: Activation = "smooth_leaky_relu"
     envelope: Ref | None = None
@@ -65,7 +66,8 @@ class Attend(Op):
         if self.logit == "mlp":
             smooth = min(smooth, SMOOTHNESS.get(self.activation, math.inf))
         ends = self._ends(types, site)
-        return result_like(types, index=Index.NODE, unit=values.unit, holds=holds, smooth=min(smooth, ends))
+        index = Index.NODE if self.scope == "neighbour" else values.index
+        return result_like(types, index=index, unit=values.unit, holds=holds, smooth=min(smooth, ends))
 
     def _fits(self, types: Sequence[Type], site: Site) -> bool:
         """Report unless every input lives where it belongs."""
@@ -76,14 +78,25 @@ class Attend(Op):
                 help="write `by: [FEATURES]` for `mlp`, `by: [QUERIES, KEYS]` for `dot` and `inner`",
             )
             return False
-        places = [("of", "values", Index.EDGE)]
+        if self.scope == "tokens" and self.logit == "mlp":
+            site.error(
+                Code.INDEX_MISMATCH,
+                "`logit: mlp` gives one number to every edge, but tokens have one for every pair of them",
+                help="write `logit: dot` and `by: [QUERIES, KEYS]`",
+            )
+            return False
+        where = Index.EDGE
+        if self.scope == "tokens" and types[0].index is Index.TOKEN:
+            where = Index.TOKEN
+        places = [("values", where)]
         if self.logit == "mlp":
-            places.append(("by", "features", Index.EDGE))
+            places.append(("features", where))
         else:
-            places += [("by", "queries", Index.NODE), ("by", "keys", Index.EDGE)]
+            places.append(("queries", Index.NODE if self.scope == "neighbour" else where))
+            places.append(("keys", where))
         if self.envelope is not None:
-            places.append(("envelope", "the envelope", Index.EDGE))
-        for (_, what, index), one in zip(places, types, strict=True):
+            places.append(("the envelope", Index.EDGE))
+        for (what, index), one in zip(places, types, strict=True):
             if one.index is not index or one.affine:
                 site.error(
                     Code.INDEX_MISMATCH,
@@ -155,6 +168,8 @@ class Attend(Op):
                 "a neighbour at the cutoff has a share of the weights, and takes it along: name `envelope`"
             )
             return -1.0
+        if self.scope == "tokens":  # the token of a node, or an edge's own, stays
+            return inside
         if types[0].fades < 0:
             site.jumps(
                 "the last neighbour has all of the weight until it is gone: `weigh` the values by the envelope too"
@@ -166,6 +181,8 @@ class Attend(Op):
             "in": str(types[0].irreps),
             "logit": self.logit,
             "by": str(types[1].irreps),
+            "scope": self.scope,
+            "nodes": types[0].index is Index.TOKEN,
             "heads": self.heads,
             "envelope": self.envelope is not None,
         }
@@ -176,5 +193,8 @@ class Attend(Op):
 
     def work(self, types: Sequence[Type], result: Type, scope: Scope) -> dict[Index, Work]:
         read = types[1].dim
+        if self.scope == "tokens":
+            pairs = Work(2 * (types[0].dim + read), 3 * read + 2 * types[0].dim + 6 * self.heads, ways=2)
+            return {Index.ANGLE: pairs, result.index: Work(0, result.dim + 2 * self.heads)}
         edge = Work(2 * (types[0].dim + read), 3 * read + types[0].dim + 6 * self.heads, ways=2)
         return {Index.EDGE: edge, Index.NODE: Work(0, result.dim + 2 * self.heads)}
