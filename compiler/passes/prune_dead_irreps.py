@@ -6,12 +6,14 @@ After:   %7 = linear(%6) {out: 64x0e}
          %8 = linear(%7) {out: 1x0e}
 
 So "scalars only in the last layer" is derived, not declared; harmonics end at the highest degree that some path
-couples. A relaxed linear reads every irrep, and keeps them, as does what pairs irreps by their place (gates, norms
-over irreps). Terms of a sum stay alike: what one of them cannot drop, all keep.
+couples. A relaxed linear reads every irrep, and keeps them, as does what pairs irreps by their place (norms over
+irreps). What a gate scales goes with its gates, where the linear maps before it make both for the gate alone. Terms of
+a sum stay alike: what one of them cannot drop, all keep.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 from ..ir.graph import Graph, Node
@@ -19,6 +21,7 @@ from ..ir.ops import (
     Act,
     Add,
     Attend,
+    Bias,
     Concat,
     Difference,
     Dilute,
@@ -30,6 +33,7 @@ from ..ir.ops import (
     Scale,
     Sph,
 )
+from ..ir.ops.act import gated_part
 from ..ir.types import Cartesian, Type
 from ..symmetry.irreps import Irrep, Irreps
 from .context import Context
@@ -47,11 +51,14 @@ def prune_dead_irreps(graph: Graph, ctx: Context) -> Graph:
     needed: Live = {node.name: set() for node in graph.nodes}
     for name in graph.outputs.values():
         needed[name] |= _all(types[name])
+    made = {node.name: found for node in graph.nodes if (found := _makers(graph, node))}
     while True:
         live = {name: set(irreps) for name, irreps in needed.items()}
         for node in reversed(graph.nodes):
-            _propagate(node, live, types)
-        pruned = resize_weights(graph.map(lambda node: _narrowed(node, live[node.name])), ctx)  # noqa: B023
+            _propagate(node, live, types, made)
+        spare = _spare_gates(graph, made, live, types)
+        pruned = graph.map(lambda node: _narrowed(node, live[node.name], spare.get(node.name, 0)))  # noqa: B023
+        pruned = resize_weights(pruned, ctx)
         if not _require_equal_terms(pruned, needed, ctx):
             return pruned
 
@@ -71,12 +78,46 @@ def _require_equal_terms(pruned: Graph, needed: Live, ctx: Context) -> bool:
     return changed
 
 
+def _makers(graph: Graph, gate: Node) -> list[str]:
+    """The linear maps that make all of what a gate reads, for it alone; none where something else has a part in it."""
+    if not isinstance(gate.op, Act) or gate.op.form != "gate":
+        return []
+    readers = Counter(name for node in graph.nodes for _, name in node.op.inputs())
+    found, waiting = [], [gate.op.of]
+    while waiting:
+        node = graph[waiting.pop()]
+        if readers[node.name] != 1 or node.name in graph.outputs.values():
+            return []
+        match node.op:
+            case Linear() if not node.op.relax and not node.op.bias:
+                found.append(node.name)
+            case Add() | Bias():
+                waiting += [name for _, name in node.op.inputs()]
+            case _:
+                return []
+    return found
+
+
+def _spare_gates(
+    graph: Graph, made: dict[str, list[str]], live: Live, types: dict[str, Type]
+) -> dict[str, int]:
+    """How many scalars each linear map makes for irreps that no gate scales any more."""
+    spare: dict[str, int] = {}
+    for name, makers in made.items():
+        gate = graph[name].op
+        assert isinstance(gate, Act)
+        dead = [block for block in types[gate.of].irreps if block.irrep not in live[gate.of]]
+        count = gated_part(Irreps(tuple(dead)), gate.odd).count
+        spare |= dict.fromkeys(makers, count)
+    return spare
+
+
 def _all(type_: Type) -> set[Irrep]:
     rep = type_.rep.irreps if isinstance(type_.rep, Cartesian) else type_.rep
     return set(rep.kinds) if isinstance(rep, Irreps) else set()
 
 
-def _propagate(node: Node, live: Live, types: dict[str, Type]) -> None:
+def _propagate(node: Node, live: Live, types: dict[str, Type], made: dict[str, list[str]]) -> None:
     """Mark what this op reads, given what of its result is live."""
     mine = live[node.name]
     match node.op:
@@ -84,7 +125,7 @@ def _propagate(node: Node, live: Live, types: dict[str, Type]) -> None:
             live[node.op.of] |= mine & _all(types[node.op.of])
             if node.op.species:
                 live[node.op.species] |= _all(types[node.op.species])
-        case Add() | Gather() | Reduce() | Scale() | Difference() | Concat():
+        case Add() | Bias() | Gather() | Reduce() | Scale() | Difference() | Concat():
             for _, name in node.op.inputs():
                 live[name] |= mine & _all(types[name])
         case Attend():
@@ -97,6 +138,8 @@ def _propagate(node: Node, live: Live, types: dict[str, Type]) -> None:
             live[node.op.by] |= _all(types[node.op.by])
         case Act() if node.op.form in ("pointwise", "norm", "vn_relu"):
             live[node.op.of] |= mine
+        case Act() if node.name in made:
+            live[node.op.of] |= (mine | {Irrep(0, 1)}) & _all(types[node.op.of])
         # blocks of `elementwise` pair by their place, factors are fitted to all that is asked for
         case Product() if node.op.mode not in ("elementwise", "cp"):
             inputs = [types[name] for name in node.op.of]
@@ -114,7 +157,7 @@ def _propagate(node: Node, live: Live, types: dict[str, Type]) -> None:
                 live[name] |= _all(types[name])
 
 
-def _narrowed(node: Node, live: set[Irrep]) -> Node:
+def _narrowed(node: Node, live: set[Irrep], spare: int) -> Node:
     match node.op:
         case Linear() | Power():
             field = "out"
@@ -126,7 +169,18 @@ def _narrowed(node: Node, live: set[Irrep]) -> Node:
         case _:
             return node
     now: Irreps = getattr(node.op, field)
-    narrow = now.keeping(live)
+    narrow = _without_scalars(now.keeping(live), spare)
     if narrow == now or not narrow.blocks:
         return node
     return replace(node, op=node.op.model_copy(update={field: narrow}), type=None)
+
+
+def _without_scalars(irreps: Irreps, count: int) -> Irreps:
+    """The irreps without so many of the last invariants."""
+    blocks = []
+    for block in reversed(irreps.blocks):
+        gone = min(count, block.mul) if block.irrep.is_invariant else 0
+        count -= gone
+        if block.mul > gone:
+            blocks.append(replace(block, mul=block.mul - gone))
+    return Irreps(tuple(reversed(blocks)), irreps.group)

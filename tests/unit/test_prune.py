@@ -55,12 +55,27 @@ CASES = {
         + ["e: {kind: linear, of: i, out: 1x0e}"],
         {"y": "1x0e+1x1o", "m": "4x0e+4x1o", "p": "8x0e"},
     ),
-    # the gate needs its vectors, so the other term of the sum keeps vectors that nobody reads behind it
+    # nobody reads the vectors behind the gate, so they go with their gates, and so do those of the other term
     "a sum with a gate": (
         ["g: {kind: linear, of: a, out: 8x0e+4x1o}", "h: {kind: act, of: g, form: gate}"]
         + ["l: {kind: linear, of: a, out: 4x0e+4x1o}", "s: {kind: add, of: [h, l]}"]
         + ["e: {kind: linear, of: s, out: 1x0e}"],
-        {"y": "1x0e+1x1o", "l": "4x0e+4x1o", "h": "4x0e+4x1o"},
+        {"y": "1x0e", "g": "4x0e", "l": "4x0e", "h": "4x0e"},
+    ),
+    # two degrees behind the gate, of which one is read; its input is a sum, one term with a bias
+    "a gate of a sum": (
+        ["f: {kind: linear, of: a, out: 4x0e+6x0e+4x1o+2x2e}", "b2: {kind: bias, of: f}"]
+        + ["g: {kind: linear, of: a, out: 4x0e+6x0e+4x1o+2x2e}", "s: {kind: add, of: [b2, g]}"]
+        + ["h: {kind: act, of: s, form: gate}", "k: {kind: linear, of: h, out: 4x0e+4x1o}"]
+        + ["i: {kind: inner, of: [k, k]}", "e: {kind: linear, of: i, out: 1x0e}"],
+        {"y": "1x0e+1x1o", "f": "4x0e+4x0e+4x1o", "b2": "4x0e+4x0e+4x1o", "h": "4x0e+4x1o"},
+    ),
+    # somebody else reads what the gate reads
+    "a gate beside a reader": (
+        ["g: {kind: linear, of: a, out: 8x0e+4x1o}", "h: {kind: act, of: g, form: gate}"]
+        + ["i: {kind: inner, of: [g, g]}", "c: {kind: concat, of: [h, i]}"]
+        + ["e: {kind: linear, of: c, out: 1x0e}"],
+        {"y": "1x0e+1x1o", "g": "8x0e+4x1o", "h": "4x0e+4x1o"},
     ),
     "a scaled sum": (
         ["k: {kind: linear, of: a, out: 4x0e+4x1o}", "l: {kind: linear, of: a, out: 4x0e+4x1o}"]
@@ -114,7 +129,12 @@ def carry_over(big, small):
                 for kind in theirs.kinds:
                     chunks[kind.irrep] = theirs.weight[at : at + kind.fan_in * kind.fan_out]
                     at += kind.fan_in * kind.fan_out
-                ours.weight.copy_(torch.cat([chunks[kind.irrep] for kind in ours.kinds]))
+                fans = {kind.irrep: kind.fan_out for kind in theirs.kinds}
+                parts = [  # the last scalars may be gone
+                    chunks[kind.irrep].unflatten(0, (-1, fans[kind.irrep]))[:, : kind.fan_out].flatten()
+                    for kind in ours.kinds
+                ]
+                ours.weight.copy_(torch.cat(parts))
             elif step.layer == "mlp":
                 _, kept = columns(small.plan, step.name, None)
                 numbers, _ = columns(big.plan, step.name, kept)
@@ -122,7 +142,7 @@ def carry_over(big, small):
                     mine.copy_(other if mine.shape == other.shape else other[:, numbers])
             else:
                 for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
-                    mine.copy_(other)
+                    mine.copy_(other[: len(mine)] if step.layer == "bias" else other)
 
 
 @pytest.mark.parametrize("case", CASES)
