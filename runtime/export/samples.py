@@ -18,10 +18,11 @@ _OPEN = 4.0  # the distance within which pairs are taken where a plan has no cut
 def trace_inputs(plan: Plan, taken: set[int]) -> tuple[dict[str, Tensor], dict[str, int]]:
     """Inputs to trace with, and their sizes by word.
 
-    Every size is a prime above 16, and none equals another or any number in `taken` (the sizes of the model's
-    own tensors): equal sizes would be traced as one symbol, and sizes of 16 or less leave a guard behind.
+    Every size is a prime above 32, and none equals another or any number in `taken` (the sizes of the model's
+    own tensors): equal sizes would be traced as one symbol, and small sizes leave a guard behind: those of 16
+    or less, and those of a map from one number (where the two factors hold no more than 32 numbers in all).
     """
-    primes = (n for n in range(17, 1000) if all(n % d for d in range(2, 32) if d < n) and n not in taken)
+    primes = (n for n in range(37, 1000) if all(n % d for d in range(2, 32) if d < n) and n not in taken)
     if plan.kind == "phase_space":
         sizes = {"batch": next(primes)}
         return {"state": torch.zeros(sizes["batch"], int(plan.system["dim"]), dtype=torch.float64)}, sizes

@@ -328,11 +328,15 @@ def test_wrong_arguments(model: Model, tmp_path: Path) -> None:
 
 
 def test_sizes_of_the_trace_clash_with_nothing() -> None:
-    """Equal sizes would be traced as one, and sizes of 16 or less leave a guard in the program."""
-    inputs, sizes = trace_inputs(PLAN, {19, 23, 29})
+    """Equal sizes would be traced as one, and small ones leave a guard in the program.
+
+    inductor multiplies out a map from one number where both factors hold 32 numbers or fewer in all, and keeps
+    that as a bound on the number of rows.
+    """
+    inputs, sizes = trace_inputs(PLAN, {37, 43, 53})
     assert len(set(sizes.values())) == 3
-    assert min(sizes.values()) > 16
-    assert not set(sizes.values()) & {19, 23, 29}
+    assert min(sizes.values()) > 32
+    assert not set(sizes.values()) & {37, 43, 53}
     assert inputs["positions"].shape == (sizes["atoms"], 3)
 
 
