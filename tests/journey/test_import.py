@@ -4,7 +4,6 @@ The dumps are those of tests/oracles, made by mace-torch. Where EQUIC_MACE_PYTHO
 fresh model is read by it too.
 """
 
-import json
 import os
 import subprocess
 import sys
@@ -27,20 +26,8 @@ NAME = "vector features"
 
 
 @pytest.fixture(scope="module")
-def arrays():
-    """One model of the golden file as a dump holds it: `structures/I/...` and `answers/...` beside the weights."""
-    with np.load(ROOT / "tests/oracles/mace/golden.npz", allow_pickle=False) as golden:
-        below = {key: golden[key] for key in golden.files}
-    prefix = f"models/{NAME}/"
-    found = {key.removeprefix(prefix): value for key, value in below.items() if key.startswith(prefix)}
-    group = f"structures/{found.pop('structures')}/"
-    lmax = max(int(c) for c in json.loads(str(found["config"]))["harmonics"] if c.isdigit())
-    for key, value in below.items():
-        if key.startswith(group):
-            found[f"structures/{key.removeprefix(group)}"] = value
-        if key.startswith(f"symmetric/{lmax}/"):
-            found[f"symmetric/{key.split('/', 2)[2]}"] = value
-    return found
+def arrays(mace_dump):
+    return mace_dump(NAME)
 
 
 @pytest.fixture(scope="module")
@@ -134,6 +121,11 @@ def test_dumps_that_do_not_fit_are_refused(arrays, tmp_path, change, says):
         import_model("mace", path, tmp_path / "bad.equic")
 
 
+def test_a_dump_answers_for_one_head_alone(dump):
+    with pytest.raises(EquicError, match="answers of the head `Default`, not of `other`"):
+        import_model("mace", dump, dump.with_name("other.equic"), head="other")
+
+
 def test_a_precision_that_weights_cannot_have_is_refused(dump, tmp_path):
     with pytest.raises(EquicError, match="cannot be stored as `int8`"):
         import_model("mace", dump, tmp_path / "a.equic", dtype="int8")
@@ -158,12 +150,16 @@ def test_a_fresh_model_is_read_by_its_own_program(tmp_path):
     make = (
         "import sys, torch; sys.path.insert(0, sys.argv[1]); import peer\n"
         "model = peer.build(numbers=(1, 8), channels=4, lmax=2, hidden_lmax=1, correlation=2, layers=2, bessel=6,"
-        " envelope=5, radial=(8,), readout=4, neighbors=2.0, seed=1, cutoff=4.0, dtype=torch.float32)\n"
+        " envelope=5, radial=(8,), readout=4, neighbors=2.0, seed=1, cutoff=4.0, dtype=torch.float32,"
+        " first='Density', later='DensityResidual', heads=('a', 'b'), distance_transform='Agnesi')\n"
         "torch.save(model, sys.argv[2])"
     )
     file = tmp_path / "fresh.model"
     script = [python, "-W", "ignore", "-c", make, str(ROOT / "tests/oracles/mace"), str(file)]
     subprocess.run(script, check=True, capture_output=True)
-    found = import_model("mace", file, tmp_path / "fresh.equic", python=python, dtype="float32")
+    for head, says in ((None, "several heads: choose one of a, b"), ("c", "no head c; its heads are a, b")):
+        with pytest.raises(EquicError, match=says):
+            import_model("mace", file, tmp_path / "fresh.equic", python=python, head=head)
+    found = import_model("mace", file, tmp_path / "fresh.equic", python=python, dtype="float32", head="b")
     assert found.certificate.item("reproduces mace-torch", "float64").value < 1e-5
     assert found.certificate.item("reproduces mace-torch", "float32").status == "holds"
