@@ -5,12 +5,13 @@
     H  x y z  fx fy fz
 
 Taken are files whose every part has one meaning: a symbol and columns of reals, values that are numbers, T and F,
-or words that are neither. Anything else (other columns, escapes, brackets, JSON, VEC lines, comments without
+or words that are neither. Anything else (other columns, escapes, brackets, objects, VEC lines, comments without
 Properties) is left to ASE from that frame on: `readable` says how far this reader came.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from functools import lru_cache
@@ -28,7 +29,8 @@ _PAIR = re.compile(r'([A-Za-z0-9_-]+)=(?:"([^"\\]+)"|([^\s"\'{}\[\]\\=]+))(?:\s+
 _WORD = re.compile(r"[^\s,]+")
 _WHOLE = re.compile(r"[+-]?\d{1,18}")
 _REAL = re.compile(r"[+-]?(?:\d{1,18}|\d*\.\d+|\d+\.)(?:[eE][+-]?\d{1,3})?")
-_NUMBER_LIKE = re.compile(r"(?i)nan|inf")
+# no number begins like this, in any spelling; nan and inf may
+_TEXT = re.compile(r"(?i)(?!nan|inf)[a-z]|\d+[b-dghj-mo-su-wz]")
 _LOGICAL = {"T": True, "F": False, "true": True, "false": False} | {
     "True": True,
     "False": False,
@@ -185,10 +187,23 @@ def _value(key: str, text: str) -> Any:
         if key == "pbc" and len(logical) != 3:
             raise NotPlain
         return logical[0] if len(logical) == 1 else logical
-    # a word that starts with a letter is no number, but for nan and inf, and makes the whole a text
-    if key == "pbc" or not words[0][0].isalpha() or _NUMBER_LIKE.match(words[0]):
+    if text.startswith("_JSON ") and key not in (*_RESULTS, "pbc"):
+        return _json(text.removeprefix("_JSON "))
+    # one word that is no number makes the whole a text
+    if key == "pbc" or not _TEXT.match(words[0]):
         raise NotPlain
     return text
+
+
+def _json(text: str) -> np.ndarray:
+    """Numbers or logicals written as JSON, as ASE writes lists."""
+    try:
+        value = np.array(json.loads(text))
+    except ValueError:
+        raise NotPlain from None
+    if value.dtype.kind not in "ifb":
+        raise NotPlain
+    return value
 
 
 def _number(key: str, value: np.ndarray) -> Any:

@@ -71,6 +71,8 @@ TAKEN = {
     "vectors": f'{PLAIN} field="0.0 0.1,0.2" counts="1 2 3" one="4"',
     "logicals": f'{PLAIN} done=T some="T F true" none=False',
     "words": f"{PLAIN} config_type=IsolatedAtom comment=\"a [b] {{c}} = d, 'e'\" name=x-1/2",
+    "words with numbers": f"{PLAIN} config_type=300K_MD run=10b7",
+    "JSON of numbers": f'{PLAIN} dihedrals="_JSON [209.44, 80.54]" tags="_JSON [[1, 2], [3, 4]]" on="_JSON [true]"',
     "twice": f"{PLAIN} energy=1.0 energy=2.0",
     "spaces": f"   {PLAIN}\tenergy=2.0   ",
 }
@@ -79,7 +81,8 @@ LEFT = {
     "empty comment": "",
     "escape": f'{PLAIN} name="a\\"b"',
     "brackets": f"{PLAIN} field=[1 2 3]",
-    "json": f'{PLAIN} tags="_JSON [1, 2]"',
+    "JSON of words": f"{PLAIN} tags='_JSON [\"a\"]'",
+    "JSON with nothing": f'{PLAIN} tags="_JSON [1, null]"',
     "no value": f"{PLAIN} energy=1.0 relaxed",
     "uid": f"{PLAIN} uid=123",
     "infinite": f"{PLAIN} energy=inf gap=nan",
@@ -152,6 +155,10 @@ WORD = st.sampled_from(
         "7.",
         "+.5e-3",
         "1d0",
+        "300K_MD",
+        "10b",
+        "2e5f",
+        "1_0",
         "٣",
     ]
 )
