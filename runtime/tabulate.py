@@ -17,6 +17,8 @@ from torch import Tensor
 from .build import build_module
 from .errors import EquicError
 from .export.trace import recast
+from .layers.base import Layer
+from .layers.filters import Filters
 from .layers.mlp import Mlp
 from .layers.table import Table, hermite
 from .model import Model
@@ -163,9 +165,7 @@ def _table(exact: Model, name: str, by: str, error: float) -> tuple[Step, Tensor
     functions = _Functions(exact, steps, by, species)
     start, knots = _knots(functions, float(plan.system["cutoff"]), error, name)
     layer = exact.layer(name)
-    last = (
-        layer.last_matrix.detach() if isinstance(layer, Mlp) and not step.params.get("last", True) else None
-    )
+    last = _left_to_others(layer, step)
     length = next(one.name for one in steps if one.layer == "length")
     labels = [one.name for one in plan.steps if one.layer == "input" and one.params["field"] == "species"]
     params: dict[str, Any] = {
@@ -179,6 +179,13 @@ def _table(exact: Model, name: str, by: str, error: float) -> tuple[Step, Tensor
     }
     inputs = (length,) if by == "length" else (length, labels[0])
     return replace(step, layer="table", inputs=inputs, params=params), knots, last
+
+
+def _left_to_others(layer: Layer, step: Step) -> Tensor | None:
+    """The numbers that other layers borrow from this one, if they do."""
+    if isinstance(layer, Mlp) and not step.params.get("last", True):
+        return layer.last_matrix.detach()
+    return layer.unfilled.detach() if isinstance(layer, Filters) and layer.is_centred else None
 
 
 def _behind(plan: Plan, name: str) -> tuple[Step, ...]:

@@ -36,7 +36,9 @@ class Table(Layer):
         self.by, self.species = str(params["by"]), int(params["species"])
         kinds = self.species ** ENDS[self.by]
         self.knots = parameter(kinds, self.intervals + 1, 3, int(params["columns"]))
-        if params.get("last"):  # the matrix that the network left to a layer that borrows it
+        if params.get(
+            "last"
+        ):  # what a layer borrows from the network: its last matrix, or what is `unfilled`
             self.last_matrix = parameter(*params["last"])
         if self.by != "length":
             self.fields = ("edges",)  # type: ignore[misc]  # of this one, not of all
@@ -45,6 +47,11 @@ class Table(Layer):
     def step(self) -> float:
         """The distance h of two knots."""
         return (self.end - self.start) / self.intervals
+
+    @property
+    def unfilled(self) -> Tensor:
+        """As of the `filters` that the table stands in for: [species, n]."""
+        return self.last_matrix
 
     def kinds(self, species: Tensor, edges: Tensor) -> Tensor:
         """The kind of each edge [edge], where species tell them apart."""

@@ -2,13 +2,16 @@
 
 import pytest
 import torch
+from ase.build import molecule
 from equic.compiler.language.diagnostics import Report
 from equic.compiler.language.source import source_from_text
 from equic.compiler.pipeline import compile_spec
 from equic.compiler.summary import summarize
 from equic.runtime.build import build_module
 from equic.runtime.layers.filters import Filters
+from equic.runtime.neighbors import model_inputs
 from equic.runtime.plan import Plan
+from equic.runtime.tabulate import build_tables
 
 PARAMS = {
     **{"species": 2, "one_side": False, "widths": [3, 6], "lmax": 1, "act": "tanh", "timestep": True},
@@ -74,3 +77,24 @@ def test_parameters_are_counted_as_they_are_built():
         done = compile_spec(source_from_text(text, report=report), report)
         model = build_module(Plan.from_json(done.plan))
         assert summarize(done).parameters == sum(value.numel() for value in model.parameters())
+
+
+def test_tables_in_their_place_keep_what_is_borrowed_of_them():
+    """A tabulated model still knows what stands in free places."""
+    section = (
+        "architecture: deepmd_se_e2_a, embedding: [4, 8], axis: 3, fitting: [10], mean: 0.1, sel: [40, 30]"
+    )
+    report = Report()
+    text = SPEC.replace("unit: eV}}", "unit: eV}, forces: {gradient_of: energy, wrt: positions, scale: -1}}")
+    text += f"model: {{{section}}}\ndeploy: {{tabulate: {{radial: 1e-6}}}}\n"
+    done = compile_spec(source_from_text(text, report=report), report)
+    report.raise_if_errors()
+    exact = build_module(Plan.from_json(done.plan), dtype=torch.float64)
+    made = build_tables(exact)
+    assert {"table", "unfilled"} <= {step.layer for step in made.plan.steps}
+    atoms = molecule("H2O2")
+    atoms.rattle(0.05, seed=1)
+    inputs = model_inputs([atoms], exact.plan)
+    ours, theirs = made(inputs), exact(inputs)
+    spread = theirs["forces"].square().mean().sqrt()
+    assert 0 < (ours["forces"] - theirs["forces"]).abs().max() <= 1e-5 * spread

@@ -11,6 +11,8 @@ from equic.runtime.tables.spherical import harmonic_polynomials, monomials
 from equic.runtime.tables.symmetric import count_paths, symmetric_basis
 from equic.runtime.tables.wigner import wigner_3j, wigner_D
 from equic.runtime.testing.inputs import random_rotation
+from scipy.linalg import expm
+from scipy.spatial.transform import Rotation
 
 NATURAL = tuple((l, (-1) ** l) for l in range(4))
 TRIPLES = [t for t in itertools.product(range(5), repeat=3) if abs(t[0] - t[1]) <= t[2] <= t[0] + t[1]]
@@ -72,6 +74,37 @@ def test_rotation_matrices_are_those_of_e3nn(l):
     expected = o3.Irrep(l, 1).D_from_matrix(rotations).numpy()
     # e3nn goes through Euler angles, which cost it two digits
     np.testing.assert_allclose(wigner_D(l, rotations.numpy()), expected, atol=1e-13)
+
+
+def real_exponential(l, axis, angle):
+    """exp(-i angle n.J) on |l, m>, with the textbook's ladder operators, brought to real harmonics.
+
+    The polar axis of ours is y: (z, x, y) of an axis stand for the textbook's (x, y, z).
+    """
+    m = np.arange(-l, l + 1)
+    up = np.diag(np.sqrt(l * (l + 1) - m[:-1] * (m[:-1] + 1)), -1).astype(complex)
+    momenta = (up + up.T) / 2, (up - up.T) / 2j, np.diag(m).astype(complex)
+    x, y, z = axis[2], axis[0], axis[1]
+    turned = expm(-1j * angle * (x * momenta[0] + y * momenta[1] + z * momenta[2]))
+    real = np.zeros((2 * l + 1, 2 * l + 1), dtype=complex)
+    real[l, l] = 1.0
+    for k in range(1, l + 1):
+        real[l + k, l + k], real[l + k, l - k] = (-1) ** k / np.sqrt(2), 1 / np.sqrt(2)
+        real[l - k, l - k], real[l - k, l + k] = 1j / np.sqrt(2), -1j * (-1) ** k / np.sqrt(2)
+    return real @ turned.conj() @ real.conj().T
+
+
+@pytest.mark.parametrize("l", range(7))
+def test_rotation_matrices_are_exponentials_of_angular_momenta(l):
+    rng = np.random.default_rng(l)
+    for _ in range(3):
+        axis = rng.normal(size=3)
+        axis /= np.linalg.norm(axis)
+        angle = rng.uniform(0, np.pi)
+        expected = real_exponential(l, axis, angle)
+        assert np.abs(expected.imag).max() < 1e-12
+        found = wigner_D(l, Rotation.from_rotvec(angle * axis).as_matrix())
+        np.testing.assert_allclose(found, expected.real, atol=1e-12)
 
 
 def test_rotation_matrices_are_an_orthogonal_representation():
