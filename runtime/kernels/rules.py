@@ -16,7 +16,9 @@ from equic.runtime.layers.act import Pointwise
 from equic.runtime.layers.algebra import Add
 from equic.runtime.layers.base import Layer
 from equic.runtime.layers.density import Density
-from equic.runtime.layers.geometry import Relative
+from equic.runtime.layers.geometry import Length, Relative, SphericalHarmonics
+from equic.runtime.layers.indexing import SumSystem
+from equic.runtime.layers.inputs import ShiftScale
 from equic.runtime.layers.linear import Linear
 from equic.runtime.layers.merged import Merged, Part
 from equic.runtime.layers.mlp import Mlp
@@ -24,6 +26,7 @@ from torch import Tensor
 
 from .density import DensityKernel
 from .gemm import Gemms, Task, has_blas
+from .geometry import HarmonicsRule, LengthRule, ShiftScaleRule, SumRule
 from .message import Message
 from .power import PowerKernel
 from .table import TableKernel, TableMessage, kind_of, table_of
@@ -71,6 +74,14 @@ def rule_for(layer: Layer) -> Callable[[], Rule]:
             return lambda: _PointwiseRule(layer)
         case Add():
             return lambda: _AddRule(layer)
+        case SphericalHarmonics():
+            return lambda: HarmonicsRule(layer)
+        case Length():
+            return LengthRule
+        case SumSystem() if not layer.mean:
+            return SumRule
+        case ShiftScale():
+            return ShiftScaleRule
         case Relative():
             return lambda: _RelativeRule(layer)
         case _:

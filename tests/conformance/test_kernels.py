@@ -132,6 +132,28 @@ def structures():
     return made
 
 
+@pytest.mark.parametrize("lmax", [0, 1, 2, 3, 5])
+def test_rules_of_harmonics_and_lengths_are_those_of_autograd(lmax):
+    """Both ends of a program without autograd; at v = 0 too."""
+    generator = torch.Generator().manual_seed(lmax)
+    v = torch.randn(7, 3, dtype=torch.float64, generator=generator)
+    v[3] = 0.0
+    for name, params, width in (("sph", {"lmax": lmax}, (lmax + 1) ** 2), ("length", {}, 1)):
+        layer = LAYERS[name](params)
+        leaf = v.clone().requires_grad_()
+        g = torch.randn(7, width, dtype=torch.float64, generator=generator)
+        expected = layer(leaf)
+        rule = rule_for(layer)()
+        assert type(rule).__name__ in ("HarmonicsRule", "LengthRule")
+        torch.testing.assert_close(rule.run([v], [], [True]), expected.detach(), rtol=1e-13, atol=1e-13)
+        (slope,) = rule.pull(g)
+        if expected.requires_grad:
+            (wanted,) = torch.autograd.grad(expected, leaf, g)
+            torch.testing.assert_close(slope, wanted, rtol=1e-12, atol=1e-12)
+        else:
+            assert (slope == 0).all()
+
+
 @pytest.mark.parametrize("mode", ["hard", ("relaxed", 0.3)], ids=str)
 def test_a_model_gives_the_same_on_kernels(mode):
     """Energy, forces, stress, and the gradient of a loss on all of them, in float64."""
