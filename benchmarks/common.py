@@ -90,16 +90,22 @@ def parser(description: str) -> argparse.ArgumentParser:
 
 
 def run(name: str, measurements: Iterable[Measurement], options: argparse.Namespace) -> dict[str, Any]:
-    """Measure what is wanted and not known yet, print the rows, and write the result after every group."""
+    """Measure what is wanted and not known yet, print the rows, and write the result after every group.
+
+    With `only` the rows of the file that are not wanted now stay, so that a run can be done in pieces.
+    """
     result = header(name, options.quick)
     known: dict[tuple[str, int | None, str | None], Row] = {}
     if options.json and not options.fresh:
         known = {row.key: row for row in _earlier(options.json, result)}
     rows: list[Row] = []
+    found = False
     for measurement in measurements:
         wanted = [key for key in measurement.keys if options.only in key[0]]
         if not wanted:
+            rows += [known[key] for key in measurement.keys if key in known]
             continue
+        found = True
         if all(key in known for key in wanted):
             new = [known[key] for key in wanted]
         else:
@@ -110,8 +116,11 @@ def run(name: str, measurements: Iterable[Measurement], options: argparse.Namesp
         result["rows"] = [row.to_json() for row in rows]
         if options.json:
             _write(options.json, result)
-    if not rows:
+    if not found:
         raise SystemExit(f"no row's name contains `{options.only}`")
+    result["rows"] = [row.to_json() for row in rows]
+    if options.json:
+        _write(options.json, result)
     return result
 
 

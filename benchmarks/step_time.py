@@ -70,11 +70,14 @@ def structures(system: str) -> list[Any]:
     from ase.build import bulk
 
     rng = np.random.default_rng(0)
-    if system == "acac10":
+    if system in ("single", "acac10"):
         formula, positions = ACETYLACETONE
-        made = [Atoms(formula, positions=positions) for _ in range(10)]
+        made = [Atoms(formula, positions=positions) for _ in range(1 if system == "single" else 10)]
     elif system == "si216":
         made = [bulk("Si", "diamond", a=5.43, cubic=True) * (3, 3, 3)]
+    elif system in ("si1000", "si10648", "si97336"):
+        cells = {"si1000": 5, "si10648": 11, "si97336": 23}[system]
+        made = [bulk("Si", "diamond", a=5.43, cubic=True) * (cells, cells, cells)]
     elif system == "cu256":
         made = [bulk("Cu", "fcc", a=3.61, cubic=True) * (4, 4, 4)]
     else:

@@ -22,6 +22,7 @@ def build(command: Mapping[str, Any]) -> tuple[dict[str, Callable[[], Any]], dic
 
     Weights are drawn in float64, and written as such before the model is cast to the dtype asked for.
     """
+    import peak
     import peer
     import torch
     from ase import Atoms
@@ -47,8 +48,10 @@ def build(command: Mapping[str, Any]) -> tuple[dict[str, Callable[[], Any]], dic
         loss.backward()
         return loss
 
+    before = peak.mark()
     found = predict()
     answer = {
+        "growth": peak.growth(before),
         "energy": found["interaction_energy"].double().tolist(),
         "forces": found["forces"].double().tolist(),
         "edges": int(data["edge_index"].shape[1]),

@@ -259,3 +259,27 @@ def test_constant_energy_is_measured_on_any_file(load, tmp_path):
     assert ratio.value > 1.0
     assert distance.value == abs(ratio.value / 4.0 - 1.0)
     assert nve.pooled_ratio(np.array([[4.0, 1.0], [8.0, 2.0]])) == pytest.approx(4.0)
+
+
+def test_a_run_in_pieces_keeps_the_pieces(load, tmp_path, monkeypatch):
+    common = load("common")
+    monkeypatch.setattr(common, "commit", lambda: "0" * 40)
+    file = tmp_path / "pieces.json"
+    taken = []
+
+    def group(name):
+        def measure():
+            taken.append(name)
+            return [common.Row(name, 1.0, "ms", "lower")]
+
+        return common.Measurement(((name, None, None),), measure)
+
+    for only in ("b", "a", ""):
+        given = common.parser("x").parse_args(["--json", str(file), "--only", only])
+        common.run("pieces", [group("a"), group("b")], given)
+    assert taken == ["b", "a"]
+    assert [row["name"] for row in json.loads(file.read_text())["rows"]] == ["a", "b"]
+    with pytest.raises(SystemExit, match="contains `c`"):
+        common.run(
+            "pieces", [group("a")], common.parser("x").parse_args(["--json", str(file), "--only", "c"])
+        )

@@ -59,3 +59,28 @@ def test_the_picture_has_a_bar_for_each_row(speed, tmp_path):
     speed.draw(tmp_path / "speed.svg", rows)
     text = (tmp_path / "speed.svg").read_text(encoding="utf-8")
     assert all(case.name(what) in text for what in speed.WHAT)
+
+
+def test_every_row_of_a_run_alone_has_a_name_of_its_own(speed):
+    alone = importlib.import_module("speed_alone")
+    for quick in (True, False):
+        keys = [key for one in alone.measurements(quick, 1, Path()) for key in one.keys]
+        assert len(set(keys)) == len(keys)
+
+
+def test_a_worker_says_how_long_and_how_large(speed):
+    alone = importlib.import_module("speed_alone")
+    (row,) = alone.latency("tiny", "float64", 1, True, "step", 2)
+    assert 0 < row.value < 1e4
+    assert row.name == "latency, mace tiny, one molecule, tabulated"
+    with pytest.raises(SystemExit, match="no system"):
+        alone.ask(
+            {
+                "do": "step",
+                "model": [4, 0],
+                "system": "none",
+                "dtype": "float64",
+                "threads": 1,
+                "tables": False,
+            }
+        )
