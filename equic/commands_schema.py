@@ -11,7 +11,7 @@ from .options import console
 def schema(
     write: Annotated[
         bool,
-        typer.Option("--write", help="write specs/schema.json and the tables of specs/README.md instead"),
+        typer.Option("--write", help="write specs/schema.json and the tables of the pages beside it instead"),
     ] = False,
 ) -> None:
     """Print the JSON Schema of the language, for editors: it completes keys and marks mistakes.
@@ -26,10 +26,10 @@ def schema(
         return
     from importlib.resources import files
 
-    from equic.compiler.language.page_tables import with_tables
+    from equic.compiler.language.page_tables import PAGES, with_tables
 
     folder = Path(str(files("equic.specs")))
-    page = folder / "README.md"
     (folder / "schema.json").write_text(schema_text(), encoding="utf-8")
-    page.write_text(with_tables(page.read_text(encoding="utf-8")), encoding="utf-8")
-    console.print(f"wrote {folder / 'schema.json'} and the tables of {page}")
+    for page in (folder / name for name in PAGES):
+        page.write_text(with_tables(page.read_text(encoding="utf-8")), encoding="utf-8")
+    console.print(f"wrote {folder / 'schema.json'} and the tables of {', '.join(PAGES)}")

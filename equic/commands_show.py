@@ -14,6 +14,9 @@ def show(
     spec: SpecArgument,
     overrides: SetOption = None,
     emit: Annotated[str, typer.Option(help=f"one of {', '.join(FORMS)}")] = "graph",
+    level: Annotated[
+        int | None, typer.Option(help="print the model as a preset (1), blocks (2) or ops (3)", min=1, max=3)
+    ] = None,
     why: Annotated[str | None, typer.Option(help="an output: print what decides its verdicts")] = None,
     after: Annotated[str | None, typer.Option(help="print the graph as it is after this pass")] = None,
     cost: Annotated[bool, typer.Option("--cost", help="print what every op costs")] = False,
@@ -39,7 +42,13 @@ def show(
         _refuse(f"there is no pass `{after}`; in order they are {', '.join(names)}")
     done = compiled(spec, overrides)
     assert done.graph is not None
-    if why is not None:
+    if level is not None:
+        from .show import level_of, model_yaml
+
+        if level < (own := level_of(done)):
+            _refuse(f"this model is written at level {own}, and cannot be told at level {level}")
+        print(model_yaml(done, level), end="")
+    elif why is not None:
         from equic.compiler.why import render_why
 
         if why not in done.graph.outputs:

@@ -146,6 +146,26 @@ def graph_yaml(done: Compilation, *, types: bool = True) -> str:
     return render_graph(done.graph, types=types)
 
 
+def level_of(done: Compilation) -> int:
+    """The level that the model of a compiled spec is written at: 1 a preset, 2 blocks, 3 ops."""
+    assert done.spec is not None
+    model = done.spec.model
+    return 1 if "architecture" in model else 2 if "blocks" in model else 3
+
+
+def model_yaml(done: Compilation, level: int) -> str:
+    """The `model:` section at this level, which is not below that of the spec; it compiles to the same graph."""
+    from equic.compiler.language.nodes import node_from
+    from equic.compiler.language.yaml_writer import write_yaml
+
+    assert done.source is not None
+    assert done.model is not None
+    if level == 3:
+        return graph_yaml(done)
+    source = done.source if level == level_of(done) else done.model.source
+    return write_yaml(node_from({"model": source.data["model"]}, source.root.span))
+
+
 def picture(done: Compilation, graph: Graph) -> str:
     """One of the compilation's typed graphs as SVG."""
     from equic.compiler.ir.graph import graph_hash

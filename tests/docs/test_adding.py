@@ -82,7 +82,7 @@ def test_the_op_is_part_of_the_language(copy):
     assert "SO(3)        hard           exact" in out
     assert "soft_cap" in run(copy, "-m", "equic", "show", "spec.yaml", "--emit", "torch")
     run(copy, "-m", "equic", "schema", "--write")
-    assert "| `soft_cap` |" in (copy / "equic/specs/README.md").read_text(encoding="utf-8")
+    assert "| `soft_cap` |" in (copy / "equic/specs/OPS.md").read_text(encoding="utf-8")
 
 
 def test_the_preset_compiles_and_its_energies_do_not_turn(copy):

@@ -4,13 +4,16 @@ import json
 import re
 from functools import lru_cache
 from pathlib import Path
+from typing import get_args
 
 import jsonschema
 import pytest
+from equic.compiler.ir.ops.activations import Activation
 from equic.compiler.language.diagnostics import Report
 from equic.compiler.language.json_schema import schema_text, spec_schema
 from equic.compiler.language.nodes import plain
-from equic.compiler.language.page_tables import table_names, with_tables
+from equic.compiler.language.page_tables import PAGES as PAGE_NAMES
+from equic.compiler.language.page_tables import preset_examples, table_names, with_tables
 from equic.compiler.language.presets import load_preset, preset_names
 from equic.compiler.language.source import load_source, source_from_text
 from equic.compiler.language.yaml_loader import load_yaml
@@ -23,8 +26,11 @@ from equic.cli import app
 from equic.show import graph_yaml
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "specs/README.md").read_text(encoding="utf-8")
+PAGES = {name: (ROOT / "specs" / name).read_text(encoding="utf-8") for name in PAGE_NAMES}
+PAGE = PAGES["README.md"]
+WHOLE = "".join(PAGES.values())
 EXAMPLES = sorted((ROOT / "examples").glob("*/spec.yaml"))
+GENERATED = {"ops", "presets", "parameters"}
 MEND = "the language has changed: run `equic schema --write` and commit"
 
 ATOMS = """\
@@ -70,7 +76,7 @@ def problems(data) -> list[str]:
 def page_specs() -> list[str]:
     """Every yaml block as a whole spec: one without `equic:` replaces sections of the last whole one."""
     specs, whole = [], {}
-    for block in re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL):
+    for block in re.findall(r"```yaml\n(.*?)```", WHOLE, re.DOTALL):
         data = read(block)
         if "equic" in data:
             whole = data
@@ -82,37 +88,65 @@ def test_the_schema_is_up_to_date():
     assert (ROOT / "specs/schema.json").read_text(encoding="utf-8") == schema_text(), MEND
 
 
-def test_the_tables_are_up_to_date():
-    assert with_tables(PAGE) == PAGE, MEND
+@pytest.mark.parametrize("name", PAGE_NAMES)
+def test_the_tables_are_up_to_date(name):
+    assert with_tables(PAGES[name]) == PAGES[name], MEND
+
+
+def test_one_reads_the_page():
+    assert PAGE.count("\n") < 700
+    for name in PAGE_NAMES[1:]:
+        assert f"]({name})" in PAGE
+        assert "](README.md)" in PAGES[name]
 
 
 def test_every_definition_has_a_table():
-    ops = {"ops", "Dial"}
     definitions = spec_schema()["$defs"]
     expected = {
         name
         for name, one in definitions.items()
         if not name.endswith("Partial")
         and name not in ("Search", "RepeatStateModel", "GraphModel")
+        and not name.startswith("Preset_")
         and ("kind" not in one["properties"] or name.endswith(("Block", "System", "Model")))
     }
-    assert set(table_names(PAGE)) == expected | ops
+    assert sorted(table_names(WHOLE)) == sorted(expected | GENERATED)
 
 
 def test_every_key_is_on_the_page():
     definitions = spec_schema()["$defs"]
     keys = {key for one in definitions.values() for key in one["properties"]}
     for key in sorted(keys):
-        assert re.search(rf"`{key}`|\b{key}:", PAGE), key
+        assert re.search(rf"`{key}`|\b{key}:", WHOLE), key
+    for function in get_args(Activation):
+        assert f"`{function}`" in WHOLE, function
 
 
 def test_every_key_but_those_of_ops_is_in_an_example():
-    blocks = "".join(re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL))
+    blocks = "".join(re.findall(r"```yaml\n(.*?)```", WHOLE, re.DOTALL))
     definitions = spec_schema()["$defs"]
-    named = [name for name in table_names(PAGE) if name not in ("ops", "Dial")]
-    for name in named:
+    for name in set(table_names(WHOLE)) - GENERATED - {"Dial"}:
         for key in definitions[name]["properties"]:
             assert key == "extends" or re.search(rf"\b{key}:", blocks), f"{name}.{key}"
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_every_preset_compiles_as_it_is_written_on_the_page(name):
+    example = preset_examples(spec_schema()["$defs"])[name]
+    (written,) = re.findall(rf"`(\{{architecture: {name}\b.*?\}})`", PAGE)
+    assert read(f"model: {written}") == {"model": example}
+    data = read(ATOMS if load_preset(name).kind == "atoms" else STATE)
+    if name in ("facet", "equiformer"):  # they keep less than O(3)
+        data["symmetry"] = {"SO(3)": {"hard": {"within": 1.0}}} if name == "facet" else {"SO(3)": "hard"}
+    if name == "pet":
+        data["symmetry"] = {"O(3)": "free"}
+    if name == "mlp":
+        del data["constraints"]
+        data["targets"] = {"derivatives": {}}
+    report = Report()
+    text = json.dumps({**data, "model": example}, ensure_ascii=False)
+    done = compile_spec(source_from_text(text, report=report), report)
+    assert done.ok, [str(one) for one in report.diagnostics]
 
 
 @pytest.mark.parametrize("text", page_specs(), ids=lambda text: json.loads(text)["name"])
@@ -125,11 +159,12 @@ def test_every_block_compiles_and_fits_the_schema(text):
 
 def test_every_key_is_described():
     definitions = spec_schema()["$defs"]
-    for name in ("Spec", *(name for name in table_names(PAGE) if name not in ("ops", "Spec"))):
+    presets = [name for name in definitions if name.startswith("Preset_") and not name.endswith("Partial")]
+    for name in (*set(table_names(WHOLE)) - GENERATED - {"Dial"}, *presets):
         one = definitions[name]
         assert one.get("description"), name
         for key, schema in one["properties"].items():
-            assert name == "Dial" or schema.get("description"), f"{name}.{key}"
+            assert schema.get("description"), f"{name}.{key}"
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.parent.name)

@@ -84,3 +84,47 @@ def test_what_does_not_exist_is_refused_with_what_does(arguments, words):
     result = RUN.invoke(app, ["show", ETHANOL, *arguments])
     assert result.exit_code == 2
     assert words in " ".join(result.output.split())
+
+
+@pytest.mark.parametrize("name", ["mace", "painn", "allegro", "hnn"])
+def test_each_level_of_a_preset_compiles_to_the_same_graph(name, tmp_path):
+    from equic.compiler.ir.graph import graph_hash
+    from equic.compiler.language.diagnostics import Report
+    from equic.compiler.language.source import source_from_text
+    from equic.compiler.pipeline import compile_spec
+
+    from equic.show import level_of, model_yaml
+
+    def compiled(text):
+        report = Report()
+        done = compile_spec(source_from_text(text, report=report), report)
+        assert done.ok, [str(one) for one in report.diagnostics]
+        return done
+
+    state = name == "hnn"
+    head = "equic: 1\nname: a\n" + (
+        "system: {kind: phase_space, coordinates: {q: 1}}\n"
+        "constraints: {hamiltonian: {separable: true, masses: [1]}}\n"
+        "targets: {derivatives: {flow_of: hamiltonian}}\n"
+        if state
+        else "system: {kind: atoms, species: [H, O], cutoff: 4.0 Å}\nsymmetry: {O(3): hard}\n"
+        "targets: {energy: {per: system, rep: 0e, unit: eV}}\n"
+    )
+    first = compiled(f"{head}model: {{architecture: {name}}}\n")
+    for level in (1, 2, 3):
+        again = compiled(head + model_yaml(first, level))
+        assert level_of(again) == level
+        assert graph_hash(again.graph) == graph_hash(first.graph)
+
+
+def test_a_level_below_that_of_the_spec_is_refused(tmp_path):
+    spec = tmp_path / "spec.yaml"
+    spec.write_text(
+        "equic: 1\nname: a\nsystem: {kind: atoms, species: [H], cutoff: 4.0 Å}\n"
+        "targets: {energy: {per: system, rep: 0e, unit: eV}}\n"
+        "model: {features: {node: 4x0e}, blocks: [{kind: mp, carry: 4x0e, message: {irreps: 4x0e}}]}\n",
+        encoding="utf-8",
+    )
+    run = CliRunner().invoke(app, ["show", str(spec), "--level", "1"])
+    assert run.exit_code == 2
+    assert "written at level 2" in run.output
