@@ -1,12 +1,14 @@
 """Means over orientations: exact for the elements of a group, approximate for a quadrature of all rotations."""
 
 import sys
+from dataclasses import replace
 from types import ModuleType
 
 import numpy as np
 import pytest
 import torch
 from equic.compiler.ir.ops import Average, Linear, Mlp, Orbit
+from equic.compiler.ir.text import parse_graph
 from equic.compiler.ir.types import Index, Type, Verdict
 from equic.compiler.language.codes import Code
 from equic.compiler.language.diagnostics import Report
@@ -305,3 +307,12 @@ def test_what_does_not_act_on_every_orientation_is_refused(old, new):
     report = Report()
     compile_spec(source_from_text(text.replace(old, new), report=report), report)
     assert {one.code for one in report.errors} == {Code.OTHER_FRAME}
+
+
+def test_orientations_print_and_parse_back():
+    turn = "group: null, generators: [[[0, -1, 0], [1, 0, 0], [0, 0, 1]]]"
+    text = SPEC.replace("SYMMETRY", "SO(3): free, inversion: free").replace("GROUP", turn)
+    graph = compiled(text).graph
+    assert parse_graph(str(graph)) == graph.map(lambda node: replace(node, type=None))
+    assert graph.type("hidden").orbit.count == 4
+    assert "in 4 orientations" in str(graph.type("hidden"))
