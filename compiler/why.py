@@ -54,4 +54,21 @@ def render_why(done: Compilation, target: str) -> str:
             if cause.factor == factor:
                 lines.append(f"    {cause.op} ({cause.place}): {cause.reason}")
                 lines.append(f"      {' -> '.join(cause.chain)}")
+    lines += _jumps(done, target)
     return "\n".join(lines) + "\n"
+
+
+def _jumps(done: Compilation, target: str) -> list[str]:
+    """Where an output that is not continuous jumps, and why."""
+    assert done.graph is not None
+    assert done.context is not None
+    graph, name = done.graph, done.graph.outputs[target]
+    if graph.type(name).smooth >= 0:
+        return []
+    behind = nx.ancestors(graph.network(), name) | {name}
+    found = [
+        f"    {node.name} ({node.span}): {done.context.reasons[node.name, 'continuity']}"
+        for node in graph.nodes
+        if node.name in behind and (node.name, "continuity") in done.context.reasons
+    ]
+    return ["  not continuous, by", *found] if found else []

@@ -124,7 +124,7 @@ def _without_tabs(file: str, lines: list[str]) -> Fix | None:
     edits = (
         Edit(Span(file, Position(k, 1), Position(k, len(indent) + 1)), "  " * len(indent))
         for k, indent in enumerate(indents, start=1)
-        if "\t" in indent and lines[k - 1].strip()
+        if "\t" in indent
     )
     return Fix(tuple(edits))
 

@@ -10,8 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from equic.compiler.language.diagnostics import Position, Span
+from equic.compiler.language.diagnostics import Position, Report, Span
 from equic.compiler.language.fixes import Edit, Fix, apply_fixes, moved, replacing, wrapping
+from equic.compiler.language.source import source_from_text
 from equic.runtime.errors import EquicError
 
 from equic.fixing import fix_spec, write_fixed
@@ -243,3 +244,15 @@ def test_the_cases_of_the_diagnostics_are_mended_or_left(tmp_path):
         assert not left & {(one.code, one.message) for one in fixed.mended}, str(case)
         mended += bool(fixed.mended)
     assert mended > 12
+
+
+def test_a_line_of_a_tab_alone_is_mended():
+    """The tab that stops the reader may stand on a line with nothing else."""
+    text = "a: 1\n\t\nb: {c: d}\n"
+    report = Report()
+    source_from_text(text, report=report)
+    (found,) = report.diagnostics
+    assert found.fix is not None
+    changed, made = apply_fixes(text, [found.fix])
+    assert made
+    assert "\t" not in changed

@@ -30,6 +30,16 @@ def test_an_exact_output_has_no_causes():
     assert "SO(3): exact" in render_why(done, "forces")
 
 
+def test_what_is_not_continuous_says_where_it_jumps():
+    """A layer that divides by the number of neighbours."""
+    model = ["model={architecture: egnn, channels: 4, layers: 1, reduce: mean}"]
+    done = compile_file(ETHANOL, model)
+    text = render_why(done, "energy")
+    assert "not continuous, by" in text
+    assert "divides by the number of neighbours, which changes at once" in text
+    assert "not continuous" not in render_why(compile_file(ETHANOL), "energy")
+
+
 def test_every_cause_names_its_op_its_line_its_reason_and_its_way():
     dense = ["symmetry={SO(2): free, translation: free}", "model={architecture: hnn, hidden: [8]}"]
     done = compile_file(TWO_BODY, dense)
