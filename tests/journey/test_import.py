@@ -143,6 +143,38 @@ def test_wrong_files_and_pythons_are_explained(tmp_path):
             import_model("mace", source, tmp_path / "a.equic", python=python)
 
 
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (
+            "first='ResidualNonLinear', later='ResidualNonLinear'",
+            "class RealAgnosticResidualNonLinearInteraction",
+        ),
+        ("first='Residual', later='AttResidual'", "layers of class RealAgnosticAttResidualInteractionBlock"),
+        ("radial_type='chebyshev', apply_cutoff=False", "the radial basis ChebychevBasis"),
+        ("use_agnostic_product=True", "products that are the same for all elements"),
+        ("edge_irreps=peer.o3.Irreps('2x0e+2x1o')", "messages of fewer channels"),
+        ("use_so3=True", "harmonics 1x0e+1x1e"),
+    ],
+    ids=lambda value: value.split("=")[0] if "=" in value else "",
+)
+def test_what_cannot_be_expressed_is_named_by_the_peers_program_or_by_equic(options, says, tmp_path):
+    python = os.environ.get("EQUIC_MACE_PYTHON")
+    if not python:
+        pytest.skip("EQUIC_MACE_PYTHON names no Python with mace-torch; `make oracles` runs this")
+    make = (
+        "import sys, torch; sys.path.insert(0, sys.argv[1]); import peer\n"
+        "model = peer.build(numbers=(1, 8), channels=4, lmax=2, hidden_lmax=1, correlation=2, layers=2, bessel=6,"
+        f" envelope=5, radial=(8,), readout=4, neighbors=2.0, seed=1, cutoff=4.0, {options})\n"
+        "torch.save(model, sys.argv[2])"
+    )
+    script = [python, "-W", "ignore", "-c", make, str(ROOT / "tests/oracles/mace"), str(tmp_path / "a.model")]
+    subprocess.run(script, check=True, capture_output=True)
+    with pytest.raises(EquicError) as caught:
+        import_model("mace", tmp_path / "a.model", tmp_path / "a.equic", python=python)
+    assert says in str(caught.value)
+
+
 def test_a_fresh_model_is_read_by_its_own_program(tmp_path):
     python = os.environ.get("EQUIC_MACE_PYTHON")
     if not python:

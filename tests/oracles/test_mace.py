@@ -211,7 +211,7 @@ AGNESI = {"a": 1.0805, "q": 0.9183, "p": 4.6}
             "a_exp = 0.25",
         ),
         ({"envelope_of_repulsion": 6}, "two envelopes"),
-        ({"extras": ["low-rank adapters"]}, "low-rank adapters"),
+        ({"extras": ["trainable repulsion"]}, "trainable repulsion"),
         ({"activation": "tanh"}, "tanh"),
         ({"activation_factor": [1.0, 1.1]}, "different activations"),
         ({"neighbors": [1.0, 2.0]}, "neighbours"),

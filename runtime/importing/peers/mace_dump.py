@@ -148,10 +148,23 @@ def config(model: torch.nn.Module, head: str | None = None) -> dict[str, Any]:
     }
 
 
+def refuse(model: torch.nn.Module) -> None:
+    """Stop with its name at what this script cannot even write down; settings that it can are judged by equic."""
+    name = type(model).__name__
+    if name not in ("MACE", "ScaleShiftMACE"):
+        raise SystemExit(f"models of class {name} cannot be expressed; MACE and ScaleShiftMACE can")
+    layers = {type(one).__name__ for one in model.interactions if not hasattr(one.conv_tp_weights, "layer0")}
+    if layers:
+        raise SystemExit(f"layers of class {' and '.join(sorted(layers))} cannot be expressed")
+    if any(getattr(getattr(one, "cueq_config", None), "enabled", False) for one in model.products):
+        raise SystemExit("the weights are in the layout of cuequivariance: convert the model to e3nn first")
+    if any(type(module).__name__.startswith("LoRA") for module in model.modules()):
+        raise SystemExit("the model has low-rank adapters: merge them into its weights first")
+
+
 def _extras(model: torch.nn.Module) -> list[str]:
     """Parts that are beside those of the settings, by name."""
     products = list(model.products)
-    accelerated = [getattr(product, "cueq_config", None) for product in products]
     narrow = [
         interaction
         for interaction in model.interactions
@@ -162,11 +175,7 @@ def _extras(model: torch.nn.Module) -> list[str]:
         "products that are the same for all elements": any(
             getattr(product, "use_agnostic_product", False) for product in products
         ),
-        "weights in the layout of cuequivariance": any(
-            one is not None and one.enabled for one in accelerated
-        ),
         "messages of fewer channels (edge_irreps)": bool(narrow),
-        "low-rank adapters": any(type(module).__name__.startswith("LoRA") for module in model.modules()),
         "trainable radial functions": any(True for _ in model.radial_embedding.parameters()),
         "trainable repulsion": hasattr(model, "pair_repulsion_fn")
         and any(True for _ in model.pair_repulsion_fn.parameters()),
@@ -210,6 +219,7 @@ def main() -> int:
     torch.set_default_dtype(torch.float64)
     stored = torch.load(options.model, map_location="cpu", weights_only=False)
     dtype = str(next(stored.parameters()).dtype).removeprefix("torch.")
+    refuse(stored)
     model = stored.double().eval()
     numbers = [int(z) for z in model.atomic_numbers]
     cutoff = float(model.r_max)
