@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pydantic import ValidationError
+
 from ..ir.graph import CycleError, Graph, Node, ordered
 from ..ir.ops import Add, Grad, Input, Reduce, ShiftScale
 from .blocks import AtomsModel, GraphModel, StateModel
@@ -31,13 +33,25 @@ def elaborate(spec: Spec, where: ModelSource, source: Source, report: Report) ->
     Every target becomes an output: computed by the model, or a gradient of one that is.
     """
     fields = input_names(spec.system)
-    match where.model:
-        case GraphModel():
-            builder = _explicit(where.model, source)
-        case AtomsModel():
-            builder = elaborate_atoms(where.model, where, spec, report)
-        case StateModel():
-            builder = elaborate_state(where.model, where, spec, report)
+    builder = Builder()
+    try:
+        match where.model:
+            case GraphModel():
+                builder = _explicit(where.model, source)
+            case AtomsModel():
+                builder = elaborate_atoms(where.model, where, spec, report)
+            case StateModel():
+                builder = elaborate_state(where.model, where, spec, report)
+    except ValidationError as error:
+        # blocks keep of their irreps what products reach, and an op refuses irreps without a feature
+        if not all("holds no features" in one["msg"] for one in error.errors()):
+            raise
+        report.error(
+            Code.UNREACHABLE_IRREPS,
+            source.span(("model", "blocks"), key=True) if "blocks" in spec.model else where.anchor,
+            "a layer of this model is left without features: no product reaches any of its irreps",
+            help="ask for irreps that features times harmonics reach, `0e` or `1o` among them",
+        )
     if report.has_errors:
         return None
     if len(builder.nodes) > MOST_OPS:

@@ -168,6 +168,8 @@ def _read(
     The network has `width` copies of each of them, pointwise on invariants, gated otherwise.
     """
     value, prefix = layer.value, f"{layer.prefix}.{name}"
+    while prefix in graph:  # a target may have the name of a part of a layer
+        prefix += "_target"
     for n, width in enumerate(head.last if last else ()):
         hidden = Irreps(tuple(IrrepsBlock(width, one) for one in irreps.kinds))
         gates = sum(block.mul for block in hidden if not block.irrep.is_invariant)

@@ -42,6 +42,7 @@ Mass = Annotated[Positive, AfterValidator(_mass)]
 # --- system ------------------------------------------------------------------------------------------
 
 
+_SMALLEST_CUTOFF = 1e-3  # Å
 _LARGEST_CUTOFF = 1000.0  # Å; what lies beyond is a slip of the unit
 
 
@@ -88,9 +89,9 @@ class AtomsSystem(Block):
     @field_validator("cutoff")
     @classmethod
     def _positive(cls, cutoff: float) -> float:
-        if not 0 < cutoff <= _LARGEST_CUTOFF:
+        if not _SMALLEST_CUTOFF <= cutoff <= _LARGEST_CUTOFF:
             raise SpecValueError(
-                f"a cutoff must be positive and at most {_LARGEST_CUTOFF:g} Å, not {cutoff:g} Å",
+                f"a cutoff is from {_SMALLEST_CUTOFF:g} to {_LARGEST_CUTOFF:g} Å, not {cutoff:g} Å",
                 help="typical values are 4 to 6 Å",
                 code=Code.OUT_OF_RANGE,
             )

@@ -126,7 +126,8 @@ def _without_tabs(file: str, lines: list[str]) -> Fix | None:
         for k, indent in enumerate(indents, start=1)
         if "\t" in indent
     )
-    return Fix(tuple(edits))
+    found = tuple(edits)
+    return Fix(found) if found else None
 
 
 def _inside(place: Position, lines: list[str]) -> Position:

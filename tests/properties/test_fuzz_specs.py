@@ -48,6 +48,27 @@ LARGE = {
 }
 
 
+FOUND = {  # by a hundred thousand mutants: each was a traceback
+    "a tab in a blank line": HEAD + "\t\n",
+    "tabs alone": "\t\n\t\n",
+    "a tiny cutoff": HEAD.replace("4.0 Å", "1e-320 Å").replace("mace, channels: 4, lmax: 1", "egnn"),
+    "a target named as a part": HEAD.replace(
+        "{architecture: mace, channels: 4, lmax: 1}",
+        "{features: {node: 4x0e, harmonics: 1}, blocks: [{kind: mp, carry: 4x0e, message: {irreps: 4x0e}}]}",
+    ).replace("energy:", "update:"),
+    "nothing to carry": HEAD.replace(
+        "{architecture: mace, channels: 4, lmax: 1}",
+        "{features: {node: 4x0e, harmonics: 1}, blocks: [{kind: mp, carry: 4x0o, "
+        "message: {irreps: 4x0e, unreachable: drop}}]}",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FOUND)
+def test_what_was_found_stays_mended(load, name):
+    load("fuzz_specs").check_text(FOUND[name])
+
+
 @pytest.mark.parametrize("name", LARGE)
 def test_large_texts_are_answered_in_time(load, name):
     fuzz = load("fuzz_specs")
