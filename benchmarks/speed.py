@@ -158,6 +158,8 @@ def measure(case: Case, whats: Sequence[str], repeats: int, python: Path) -> Seq
 
 def _row(case: Case, what: str, ours: list[float], theirs: list[float], source: str) -> Row:
     spread = spread_of(ours)
+    # the bars are for batches and crystals; of one molecule speed_alone.py has those for latency
+    floor, aim = (None, None) if case.system == "single" else BARS.get((case.model, what), (None, None))
     return Row(
         name=case.name(what),
         value=1e3 * statistics.median(ours),
@@ -166,8 +168,8 @@ def _row(case: Case, what: str, ours: list[float], theirs: list[float], source: 
         reference=1e3 * statistics.median(theirs),
         source=source,
         ratio=paired_ratio(ours, theirs)[0],
-        floor=BARS.get((case.model, what), (None, None))[0],
-        aim=BARS.get((case.model, what), (None, None))[1],
+        floor=floor,
+        aim=aim,
         spread=None if spread is None else 1e3 * spread,
         threads=case.threads,
         dtype=case.dtype,
