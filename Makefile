@@ -22,7 +22,7 @@ lint: $(VENV)/.test
 # The programs that ours is measured against, each in its own environment: their answers are made anew and
 # compared with those that the tests hold.
 oracles: .venv-mace/.installed .venv-nequip/.installed .venv-allegro/.installed \
-		.venv-deepmd/.installed $(VENV)/.test
+		.venv-deepmd/.installed .venv-pet/.installed $(VENV)/.test
 	mkdir -p build/oracles
 	.venv-mace/bin/python -W ignore tests/oracles/mace/make_golden.py build/oracles/mace.npz \
 		--compare tests/oracles/mace/golden.npz
@@ -32,6 +32,8 @@ oracles: .venv-mace/.installed .venv-nequip/.installed .venv-allegro/.installed 
 		--compare tests/oracles/allegro/golden.npz
 	.venv-deepmd/bin/python -W ignore tests/oracles/deepmd/make_golden.py build/oracles/deepmd.npz \
 		--compare tests/oracles/deepmd/golden.npz
+	.venv-pet/bin/python -W ignore tests/oracles/pet/make_golden.py build/oracles/pet.npz \
+		--compare tests/oracles/pet/golden.npz
 	EQUIC_MACE_PYTHON=.venv-mace/bin/python $(BIN)/pytest tests/journey/test_import.py
 
 # torch first, as in the other environments: what follows then finds it there
@@ -55,4 +57,4 @@ $(VENV)/.test: $(VENV)/.torch pyproject.toml
 	@touch $@ $(VENV)/.demo
 
 clean:
-	rm -rf $(VENV) .venv-mace .venv-nequip .venv-allegro .venv-deepmd build runs
+	rm -rf $(VENV) .venv-mace .venv-nequip .venv-allegro .venv-deepmd .venv-pet build runs

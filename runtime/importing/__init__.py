@@ -13,6 +13,7 @@ from .deepmd import deepmd_spec, deepmd_weights, import_deepmd
 from .dump import read_dump, run_dump
 from .mace import import_mace, mace_spec, mace_weights
 from .nequip import import_nequip, nequip_spec, nequip_weights
+from .pet import import_pet, pet_spec, pet_weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +55,13 @@ __all__ = [
     "import_deepmd",
     "import_mace",
     "import_nequip",
+    "import_pet",
     "mace_spec",
     "mace_weights",
     "nequip_spec",
     "nequip_weights",
+    "pet_spec",
+    "pet_weights",
     "read_dump",
     "run_dump",
 ]
