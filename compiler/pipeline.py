@@ -24,6 +24,11 @@ from .passes import OPTIMISATIONS, PASSES, Context
 from .passes.check_spec import check_spec
 from .passes.context import scope_of
 
+_SYSTEMS: dict[str, dict[str, Any]] = {
+    "atoms": {"kind": "atoms", "species": ["H"], "cutoff": "1 Å"},
+    "phase_space": {"kind": "phase_space", "coordinates": {"q": 1}},
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Compilation:
@@ -73,6 +78,9 @@ def compile_spec(
     stop = partial(Compilation, source, report, spaces)
     spec = parse_spec(source, report)
     if spec is None:
+        readable = spec_for_model(source)
+        if readable is not None:
+            read_model(readable, source, report)  # its mistakes are reported with the others
         return stop()
     check_spec(spec, source, report)
     model = read_model(spec, source, report)
@@ -98,6 +106,27 @@ def parse_spec(source: Source, report: Report) -> Spec | None:
     except ValidationError as error:
         diagnose(error, source, report, model=Spec)
         return None
+
+
+def spec_for_model(source: Source) -> Spec | None:
+    """What `read_model` needs of a spec with mistakes: wrong sections are left out, or filled in where they must be.
+
+    None where the model itself is missing, or where it is not known what is modelled.
+    """
+    data = {key: value for key, value in source.data.items() if key != "extends"}
+    try:
+        return Spec.model_validate(data)
+    except ValidationError as error:
+        wrong = {item["loc"][0] for item in error.errors(include_url=False) if item["loc"]}
+    system = data.get("system")
+    kind = system.get("kind") if isinstance(system, dict) else None
+    model = data.get("model")
+    heads = isinstance(model, dict) and "heads" in model and "targets" in wrong
+    if kind not in _SYSTEMS or "model" in wrong or heads:  # heads are named after targets
+        return None
+    filled = {"equic": 1, "name": "x", "system": _SYSTEMS[kind], "targets": {"energy": {}}}
+    kept = {key: value for key, value in data.items() if key not in wrong}
+    return Spec.model_validate({**{key: filled[key] for key in wrong if key in filled}, **kept})
 
 
 def run_passes(graph: Graph, context: Context, *, after: str | None = None, debug: bool = False) -> Graph:

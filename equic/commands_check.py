@@ -52,7 +52,12 @@ def check(
         from dataclasses import asdict
 
         facts = asdict(summarize(done)) if done.ok else None
-        text = {"ok": done.ok, "diagnostics": render_json(done.report), "summary": facts}
+        text = {
+            "ok": done.ok,
+            "diagnostics": render_json(done.report),
+            "left_out": done.report.left_out,
+            "summary": facts,
+        }
         if data:
             text["data"] = data_rows(read)
         if fixed is not None:

@@ -128,6 +128,7 @@ class Code(StrEnum):
     TERM_WITHOUT_ENERGY = "P417"
     GRADIENT_OF_JUMP = "P418"
     NOTHING_TO_TABULATE = "P419"
+    MOMENTUM_DECLARED = "P420"
 
     # D: data
     NO_LABELS = "D501"

@@ -15,6 +15,7 @@ from .blocks import Head
 from .builder import Builder
 from .codes import Code
 from .diagnostics import Report
+from .foreign import our_value
 from .levels import ModelSource
 from .presets import load_preset
 from .schema import AtomsSystem, Relaxed, Spec, Target
@@ -97,6 +98,12 @@ def add_heads(
         _quantity(graph, name, target, total, irreps, name == energy, where)
 
 
+_DERIVED = {
+    "forces": "forces are a gradient: `{gradient_of: energy, wrt: positions, scale: -1}`; others have a `rep: 1o`",
+    "stress": "a stress is a gradient: `{gradient_of: energy, wrt: strain}`",
+}
+
+
 def _irreps_of(
     name: str, target: Target, energy: str | None, where: ModelSource, report: Report
 ) -> Irreps | None:
@@ -105,14 +112,17 @@ def _irreps_of(
             Code.MISSING_KEY,
             where.source.span(("targets", name), key=True),
             f"`{name}` does not say how it transforms",
-            help="write `rep: 0e` for an invariant, `1o` for a vector, `0e+2e` for a symmetric matrix",
+            help=_DERIVED.get(name)
+            or "write `rep: 0e` for an invariant, `1o` for a vector, `0e+2e` for a symmetric matrix",
         )
         return None
     try:
         irreps = Irreps.parse(target.rep or "0e")
     except IrrepsError as error:
         code = Code.IRREPS_TOO_LARGE if error.too_large else Code.BAD_IRREPS
-        report.error(code, where.source.span(("targets", name, "rep")), error.message, help=error.help)
+        ours = our_value("rep", target.rep)
+        help = error.help if ours is None else f"write `rep: {ours}`"
+        report.error(code, where.source.span(("targets", name, "rep")), error.message, help=help)
         return None
     if irreps.blocks:
         return irreps

@@ -26,7 +26,7 @@ from .codes import Code
 from .diagnostics import Report
 from .locate import SchemaWalk
 from .nodes import Node, plain
-from .presets import fill_preset, find_preset
+from .presets import fill_preset, find_preset, meant_preset
 from .schema import Spec
 from .source import Source
 from .spans import Span
@@ -73,7 +73,8 @@ def read_model(spec: Spec, source: Source, report: Report) -> ModelSource | None
             Code.CONFLICTING_KEYS if many else Code.MISSING_KEY,
             source.span(("model", levels[1]) if many else ("model",), key=True),
             f"`model` has both `{levels[0]}` and `{levels[1]}`" if many else "`model` names no architecture",
-            help="a model is one of: `architecture:` (a preset), `features:` with `blocks:`, or `graph:`",
+            help=_meant_level(model)
+            or "a model is one of: `architecture:` (a preset), `features:` with `blocks:`, or `graph:`",
         )
         return None
     if levels[0] == "architecture":
@@ -82,6 +83,15 @@ def read_model(spec: Spec, source: Source, report: Report) -> ModelSource | None
         parsed = _validate(GraphModel, model, ("model",), source, report)
         return parsed and ModelSource(parsed, source.span(("model", "graph"), key=True), source)
     return _from_blocks(spec, source, report)
+
+
+def _meant_level(model: Mapping[str, Any]) -> str | None:
+    """`architecture:`, where another program has a class or a name."""
+    for key in ("type", "name", "model", "model_type", "_target_"):
+        meant = meant_preset(model[key].rpartition(".")[2]) if isinstance(model.get(key), str) else None
+        if meant is not None:
+            return f"write `architecture: {meant}` in place of `{key}:`"
+    return None
 
 
 def _from_preset(spec: Spec, source: Source, report: Report) -> ModelSource | None:

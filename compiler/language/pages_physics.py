@@ -160,4 +160,15 @@ PAGES: dict[Code, Page] = {
         "deploy: {tabulate: {radial: 1e-6}}\nmodel: {architecture: egnn}",
         "Remove `tabulate`. Message passing with radial weights (mace, nequip, schnet, painn, ...) can be tabulated.",
     ),
+    Code.MOMENTUM_DECLARED: Page(
+        "a momentum is declared as a coordinate",
+        "Every coordinate of a phase space brings the momentum that pairs with it, of the same representation. A "
+        "coordinate called `p` beside one called `q` is probably that momentum written out; as a coordinate it would "
+        "get a momentum of its own, and states would be twice as long as the data have them.",
+        "system: {kind: phase_space, coordinates: {q: 2, p: 2}}\n"
+        "constraints: {hamiltonian: {separable: true}}\n"
+        "targets: {derivatives: {flow_of: hamiltonian}}\n"
+        "model: {architecture: hnn}",
+        "Declare the coordinates alone. Data hold all coordinates, then all momenta, in the declared order.",
+    ),
 }

@@ -15,11 +15,12 @@ import yaml
 from .blocks import Parameter, Preset
 from .codes import Code
 from .diagnostics import Report
+from .foreign import key_help, our_key, our_value, same_meaning
 from .nodes import Node, node_from
 from .scalars import read_scalar
 from .source import Source
 from .spans import Span
-from .wording import FALSE_FRIENDS, certain, clip, listed
+from .wording import FALSE_FRIENDS, certain, clip, listed, nearest
 
 _MOST = 1_000_000  # of anything that a preset counts
 _HOLE = re.compile(r"\$\{(\w+)\}")
@@ -76,13 +77,13 @@ def find_preset(name: object, kind: str, source: Source, report: Report) -> Pres
         )
         return None
     if name not in names:
-        close = difflib.get_close_matches(str(name), names, n=1)
+        close = meant_preset(str(name))
         fitting = [other for other in names if serves(load_preset(other), kind)]
         report.error(
             Code.UNKNOWN_ARCHITECTURE,
             source.span(path),
             f"there is no architecture `{clip(str(name))}`",
-            help=f"did you mean `{close[0]}`?" if close else f"for {kind} there are: {', '.join(fitting)}",
+            help=f"did you mean `{close}`?" if close else f"for {kind} there are: {', '.join(fitting)}",
             fix=source.instead(path, certain(name, names)),
         )
         return None
@@ -98,6 +99,19 @@ def find_preset(name: object, kind: str, source: Source, report: Report) -> Pres
         )
         return None
     return preset
+
+
+def meant_preset(name: str) -> str | None:
+    """The preset that was probably meant: of a like name, or the longest that the name of a class contains.
+
+    Example:
+        >>> meant_preset("MACE"), meant_preset("NequIPGNNModel"), meant_preset("transformer9")
+        ('mace', 'nequip', None)
+    """
+    names = preset_names()
+    close = nearest(name, names)
+    within = [one for one in names if len(one) > 2 and one in name.lower()]
+    return close or max(within, key=len, default=None)
 
 
 def _which_exist(readings: list[str], kind: str) -> str:
@@ -127,25 +141,32 @@ def fill_preset(
         if name not in preset.parameters:
             close = difflib.get_close_matches(name, preset.parameters, n=1)
             known = ", ".join(preset.parameters)
+            foreign = key_help(name, preset.parameters, ("model",))
+            free = set(preset.parameters) - set(given)
+            meant = certain(name, free, least=0.75)
+            if foreign is not None:
+                meant = our_key(name, free, ("model",)) if same_meaning(name) else None
             report.error(
                 Code.UNKNOWN_PARAMETER,
                 source.span(path, key=True),
                 f"`{preset.preset}` has no parameter `{clip(name)}`",
-                help=f"did you mean `{close[0]}`?" if close else f"its parameters are: {known}",
-                fix=source.instead(
-                    path, certain(name, set(preset.parameters) - set(given), least=0.75), key=True
-                ),
+                help=foreign or (f"did you mean `{close[0]}`?" if close else f"its parameters are: {known}"),
+                fix=source.instead(path, meant, key=True),
             )
             fine = False
             continue
         problem = _problem(preset.parameters[name], value)
         if problem:
             code, text = problem
+            ours = our_value(name, value)
+            if ours not in (preset.parameters[name].choices or ()):
+                ours = None
             report.error(
                 code,
                 source.span(path),
                 f"`{name}` {text}, not `{clip(_show(value))}`",
-                fix=source.instead(path, _meant(preset.parameters[name], value)),
+                help=f"what others call `{_show(value)}` is `{ours}` here" if ours is not None else None,
+                fix=source.instead(path, ours or _meant(preset.parameters[name], value)),
             )
             fine = False
         values[name] = value

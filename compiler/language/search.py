@@ -10,6 +10,7 @@ from ..symmetry.units import UnitError, parse_quantity
 from .codes import Code
 from .diagnostics import Report
 from .fixes import Edit, Fix, replacing
+from .foreign import key_help, our_key
 from .nodes import Node, Path, node_from, parse_path, plain, same_data
 from .search_space import Number, SearchSpace
 from .source import Source
@@ -124,9 +125,12 @@ class _Extractor:
         keys = search.value
         for key, child in keys.items():
             if key not in _KEYS:
-                help = suggestion(key, _KEYS, f"its keys are {listed(_KEYS, 'and')}")
+                help = key_help(key, _KEYS, path) or suggestion(
+                    key, _KEYS, f"its keys are {listed(_KEYS, 'and')}"
+                )
                 place = child.key or child.span
-                meant = certain(key, [one for one in _KEYS if one not in keys], least=0.75)
+                free = [one for one in _KEYS if one not in keys]
+                meant = certain(key, free, least=0.75) or our_key(key, free, path)
                 fix = replacing(place, meant) if meant is not None and child.key is not None else None
                 self.report.error(
                     Code.UNKNOWN_KEY, place, f"`search` has no key `{clip(key)}`", help=help, fix=fix

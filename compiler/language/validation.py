@@ -12,13 +12,15 @@ from ..symmetry.irreps import IrrepsError
 from ..symmetry.units import DimensionError, QuantityError, UnitError
 from .codes import Code
 from .diagnostics import MOST, Fix, Report, SpecValueError
-from .fixes import replacing, wrapping
+from .fixes import replacing
+from .foreign import GROUPS, key_help, our_key, our_value, same_meaning
 from .locate import Located, SchemaWalk
 from .nodes import Path, path_text
 from .scalars import write_scalar
 from .source import Source
 from .spans import Span
-from .wording import FALSE_FRIENDS, certain, clip, listed, nearest, place_words, suggestion, value_words
+from .type_help import keys_help, type_fix, type_help
+from .wording import certain, clip, listed, nearest, place_words, suggestion, value_words
 
 _EXPECTED = {
     "int": "a whole number",
@@ -54,8 +56,6 @@ _CODES = (
     (UnitError, Code.UNKNOWN_UNIT),
     (IrrepsError, Code.BAD_IRREPS),
 )
-_NUMBER = re.compile(r"([-+]?[0-9][0-9_',]*(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?)\s*(.*)")
-_SEPARATORS = str.maketrans("", "", "_',")
 _MOST_LISTED = 6  # longer lists of choices go into the help
 
 Error = Mapping[str, Any]
@@ -118,8 +118,9 @@ def _explained(item: _Found, unknown: Sequence[_Found], walk: SchemaWalk) -> boo
     parent, key = item.place.path[:-1], item.place.path[-1]
     return any(
         other.place.path[:-1] == parent
-        and nearest(other.place.path[-1], walk.keys(_parent(walk, other))) == key
+        and key in (nearest(name, known), our_key(str(name), known, item.place.path[:-1]))
         for other in unknown
+        for name, known in ((other.place.path[-1], walk.keys(_parent(walk, other))),)
     )
 
 
@@ -246,14 +247,19 @@ class _Writer:
         given = item.error["loc"] and self.source.root.at(parent)
         free = [name for name in known if given is None or given.child(name) is None]
         homes = [home for home in self.walk.homes(key) if (*self.prefix, *home) != parent]
-        if nearest(key, free) is None and homes:
+        foreign = key_help(key, known, parent) if nearest(key, free, least=0.9) is None else None
+        if foreign is not None:
+            help = foreign
+        elif nearest(key, free) is None and homes:
             where = path_text((*self.prefix, *homes[0]))
             help = f"it belongs under `{where}`" if where else "it belongs at the top, without indentation"
         else:
             near = free if nearest(key, free) is not None else known
-            help = suggestion(key, near, _keys_help(known) or "remove it")
+            help = suggestion(key, near, keys_help(known) or "remove it")
         span = self.source.span(path, key=True)
         meant = certain(key, free, least=0.75)
+        if foreign is not None:
+            meant = our_key(key, free, parent) if same_meaning(key) else None
         self.report.error(
             Code.UNKNOWN_KEY,
             span,
@@ -278,6 +284,13 @@ class _Writer:
             words, rest = f"cannot be {got}", f"write one of {listed(known)}"
         help = suggestion(value, known, rest) if isinstance(value, str) else rest
         meant = certain(value, known) if isinstance(value, str) else None
+        ours = our_value(path[-1], value) if path else None
+        if ours in known:
+            meant = ours
+            help = f"what others call {got} is `{ours}` here"
+        elif path[:1] == ("symmetry",) and isinstance(value, str) and nearest(value, known) is None:
+            group = GROUPS[value][0] if value in GROUPS else value if "(" in value else "O(3)"
+            help = f"a line of `symmetry` is `GROUP: mode`, such as `{group}: hard`"
         fix = self.instead(item, path, None if meant is None else write_scalar(meant))
         self.plain(code, item, path, words, help, fix)
 
@@ -331,6 +344,8 @@ class _Writer:
         short = "short" in item.error["type"]
         bound = context["min_length" if short else "max_length"]
         value = item.error["input"]
+        if short and len(value) >= bound:
+            return  # long enough, but its items are wrong, and reported one by one
         noun = "characters" if isinstance(value, str) else "entries" if isinstance(value, dict) else "items"
         noun = {"entries": "entry"}.get(noun, noun[:-1]) if bound == 1 else noun
         words = f"needs at {'least' if short else 'most'} {bound} {noun}, and has {len(value) or 'none'}"
@@ -351,52 +366,19 @@ class _Writer:
             item,
             path,
             words,
-            self.type_help(expected, value, item),
+            type_help(expected, value, item.place, self.walk, item.error["loc"]),
             self.type_fix(expected, value, item, path),
         )
 
-    def type_help(self, expected: Sequence[str], value: Any, item: _Found) -> str | None:
-        if value is None:
-            return "write it after the colon, or remove the key"
-        if "`true` or `false`" in expected and isinstance(value, str) and value.lower() in FALSE_FRIENDS:
-            return f"write `{FALSE_FRIENDS[value.lower()]}`"
-        if "a text" in expected and isinstance(value, (bool, int, float)):
-            return "put it in quotes"
-        if isinstance(value, str) and {"a number", "a whole number"} & set(expected):
-            bare = _NUMBER.fullmatch(value.strip())
-            if bare is not None:
-                number = bare.group(1).translate(_SEPARATORS)
-                return "remove the quotes" if number == value else f"write the number alone: `{number}`"
-        if "a list" in expected and isinstance(value, (str, int, float)):
-            return f"write `[{value}]`"
-        return _keys_help(self.walk.keys(item.place.schema)) if "a mapping" in expected else None
-
     def type_fix(self, expected: Sequence[str], value: Any, item: _Found, path: Path) -> Fix | None:
-        """What `type_help` says, as a change of the text, where it leaves no choice."""
+        """What the help says, as a change of the text, where it leaves no choice."""
         node = self.source.root.at(path)
         if node is None or node.text is None or node.alias or item.place.on_key:
             return None
-        if "`true` or `false`" in expected and isinstance(value, str) and value.lower() in FALSE_FRIENDS:
-            return replacing(node.span, FALSE_FRIENDS[value.lower()])
-        if "a text" in expected and isinstance(value, (bool, int, float)):
-            return replacing(node.span, f'"{node.text}"')
-        if isinstance(value, str) and {"a number", "a whole number"} & set(expected):
-            bare = _NUMBER.fullmatch(value.strip())
-            number = bare.group(1).translate(_SEPARATORS) if bare is not None and not bare.group(2) else None
-            whole = number is not None and (number.lstrip("+-").isdigit() or "a number" in expected)
-            return replacing(node.span, number) if number is not None and whole else None
-        if "a list" in expected and isinstance(value, str) and not node.quoted and value.strip():
-            return wrapping(node.span, "[", "]")
-        return None
+        return type_fix(expected, value, item.place, node)
 
 
 def _code_of(error: BaseException | None) -> Code | None:
     if isinstance(error, IrrepsError) and error.too_large:
         return Code.IRREPS_TOO_LARGE
     return next((code for kind, code in _CODES if isinstance(error, kind)), None)
-
-
-def _keys_help(known: Sequence[str]) -> str | None:
-    if not known:
-        return None
-    return f"its only key is `{known[0]}`" if len(known) == 1 else f"its keys are {listed(known, 'and')}"

@@ -58,7 +58,7 @@ def listed(words: Iterable[Any], last: str = "or") -> str:
     )
 
 
-def nearest(word: Any, known: Iterable[Any]) -> str | None:
+def nearest(word: Any, known: Iterable[Any], *, least: float = 0.6) -> str | None:
     """The known word that was probably meant, or None.
 
     Example:
@@ -66,7 +66,7 @@ def nearest(word: Any, known: Iterable[Any]) -> str | None:
         ('channels', 'adam', None)
     """
     lower = {str(candidate).lower(): str(candidate) for candidate in known}
-    close = difflib.get_close_matches(str(word).lower(), lower, n=1, cutoff=0.6)
+    close = difflib.get_close_matches(str(word).lower(), lower, n=1, cutoff=least)
     return lower[close[0]] if close else None
 
 

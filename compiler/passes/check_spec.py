@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Container, Iterable
+import re
+from collections.abc import Container, Iterable, Sequence
 
 from ..language.codes import Code
 from ..language.diagnostics import Report
+from ..language.foreign import GROUPS as FOREIGN_GROUPS
+from ..language.foreign import our_value
 from ..language.schema import GROUPS, AtomsSystem, Permutation, PhaseSpaceSystem, Relaxed, Spec, Target
 from ..language.schema_data import DataSet, Drawn, Label
 from ..language.schema_train import BatchSize
@@ -41,6 +44,8 @@ def check_spec(spec: Spec, source: Source, report: Report) -> None:
             f"a batch of {spec.system.kind} cannot be limited by atoms or edges",
             help="write a number of states, such as `batch: 100`",
         )
+    if isinstance(spec.system, PhaseSpaceSystem):
+        _check_momenta(spec.system, source, report)
     _check_derivatives(spec, source, report)
     if not isinstance(spec.system, PhaseSpaceSystem):
         _check_inputs(spec, source, report)
@@ -61,15 +66,12 @@ def _check_groups(spec: Spec, source: Source, report: Report) -> None:
     for group, mode in spec.symmetry.items():
         path = ("symmetry", group)
         if group not in known:
-            close = difflib.get_close_matches(group, known, n=1, cutoff=0.5)
             implied = group in ("translation", "permutation") and kind != "phase_space"
             report.error(
                 Code.IMPLIED_GROUP if implied else Code.UNKNOWN_GROUP,
                 source.span(path, key=True),
                 f"`{group}` is implied by {kind}, and hard" if implied else f"{kind} has no group `{group}`",
-                help="remove the line"
-                if implied
-                else (f"did you mean `{close[0]}`?" if close else f"groups of {kind}: {', '.join(known)}"),
+                help="remove the line" if implied else _group_help(group, known, kind),
                 fix=None
                 if implied
                 else source.instead(path, _free(group, known, spec.symmetry, least=1.0), key=True),
@@ -96,6 +98,28 @@ def _check_groups(spec: Spec, source: Source, report: Report) -> None:
         _check_planar(spec, source, report)
     if kind == "phase_space":
         _check_swap(spec, source, report)
+
+
+def _group_help(group: str, known: Sequence[str], kind: str) -> str:
+    ours, remark = FOREIGN_GROUPS.get(group, ("", ""))
+    if ours in known:
+        return f"write `{ours}`" + (f": {remark}" if remark else "")
+    close = difflib.get_close_matches(group, known, n=1, cutoff=0.5)
+    return f"did you mean `{close[0]}`?" if close else f"groups of {kind}: {', '.join(known)}"
+
+
+def _check_momenta(system: PhaseSpaceSystem, source: Source, report: Report) -> None:
+    """A coordinate `p` beside a coordinate `q` was probably meant for its momentum, which is there anyway."""
+    for name in system.coordinates:
+        partner = re.sub("^p", "q", name)
+        if re.fullmatch(r"p[0-9]*", name) and partner in system.coordinates:
+            report.warning(
+                Code.MOMENTUM_DECLARED,
+                source.span(("system", "coordinates", name), key=True),
+                f"`{name}` is declared as a coordinate; the momentum of `{partner}` is there without it",
+                help=f"remove `{name}`, or give it a name that is not that of a momentum",
+                related=((source.span(("system", "coordinates", partner), key=True), "the coordinate"),),
+            )
 
 
 def _check_planar(spec: Spec, source: Source, report: Report) -> None:
@@ -210,7 +234,8 @@ def _check_inputs(spec: Spec, source: Source, report: Report) -> None:
             )
         if target.wrt is None or target.wrt in there:
             continue
-        close = difflib.get_close_matches(target.wrt, there, n=1)
+        ours = our_value("wrt", target.wrt)
+        close = [ours] if ours in there else difflib.get_close_matches(target.wrt, there, n=1)
         report.error(
             Code.WRONG_CHOICE,
             source.span(("targets", name, "wrt")),
