@@ -104,7 +104,8 @@ def train_compiled(
     """Train what `check(spec, data=True)` found fit for it.
 
     With `seeds`, so many runs one after another, from the spec's seed on; their errors are summed up in
-    `seeds-N.json` beside them, and the last run is returned. Under torchrun all processes train one model.
+    `seeds-N.json` beside them, and the last run is returned. Under torchrun all processes train one model. Every
+    run's folder gets the graph as a picture, `graph.svg`.
 
     Raises:
         EquicError: training met a number that is not finite, or a run that cannot be resumed.
@@ -117,6 +118,7 @@ def train_compiled(
     from equic.runtime.training.seeds import summarize
 
     assert done.plan is not None
+    assert done.graph is not None
     made = Plan.from_json(done.plan)
     assert made.train is not None
     if seeds < 1 or (seeds > 1 and resume is not None):
@@ -130,6 +132,10 @@ def train_compiled(
             folder = processes.first(
                 lambda: Path(resume) if resume else new_run_directory(Path(runs), made.name)
             )
+            if processes.leads:
+                from .show import picture
+
+                (folder / "graph.svg").write_text(picture(done, done.graph), encoding="utf-8")
             result = run_training(
                 made,
                 directory=folder,

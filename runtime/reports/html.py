@@ -12,7 +12,7 @@ class Html(str):
     __slots__ = ()
 
 
-_VOID = ("meta", "br", "hr", "col")
+_VOID = ("meta", "br", "hr", "col", "img")
 
 
 def h(tag: str, *children: object, **attributes: object) -> Html:

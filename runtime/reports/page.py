@@ -18,6 +18,7 @@ from .blocks import Section
 from .claims import certificate_section, claims_section
 from .closing import environment_section, exports_section, notes_section
 from .errors import errors_section
+from .graphs import graph_section
 from .html import Html, h
 from .numbers import milli, show
 from .parts import differences_section, parts_section
@@ -51,7 +52,7 @@ def write_report(
 
     Args:
         path: the HTML file; written whole or not at all.
-        runs: folders of training runs (history.csv, metrics.json, the artifact), or {name: folder}.
+        runs: folders of training runs (history.csv, metrics.json, the artifact, graph.svg), or {name: folder}.
         certificates: a `Certificate` or its JSON, or {name: either}; the first is set beside the claims.
         plan: whose claims and units are shown; by default that of the first run that has one.
         parity: {target: (reference, prediction, unit)}, or {set: {target: ...}}.
@@ -76,6 +77,7 @@ def write_report(
     files = [_export(export) for export in exports]
     parts = [
         claims_section(plan, first),
+        graph_section(found),
         errors_section(found, plan),
         differences_section(found),
         parts_section(found, plan),

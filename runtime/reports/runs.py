@@ -20,7 +20,8 @@ Metrics = Mapping[str, Mapping[str, Mapping[str, float]]]
 class Run:
     """One training run: a row of numbers per round, the final errors, and the plan where it was found.
 
-    `metrics` is {set: {target: {"rmse": …}}}; `extra` is whatever else metrics.json says (seconds, samples, …).
+    `metrics` is {set: {target: {"rmse": …}}}; `extra` is whatever else metrics.json says (seconds, samples, …);
+    `picture` is its graph as SVG.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Run:
     metrics: Metrics
     extra: Mapping[str, Any]
     plan: Plan | None
+    picture: str | None = None
 
     def column(self, name: str) -> tuple[list[float], list[float]]:
         """Epochs and values of a column of the history, where it has values."""
@@ -46,7 +48,9 @@ class Run:
 
 
 def read_run(directory: str | Path, name: str | None = None) -> Run:
-    """Read `history.csv`, `metrics.json` and the artifact's plan from a folder; each may be missing, not all.
+    """Read `history.csv`, `metrics.json`, the artifact's plan and `graph.svg` from a folder.
+
+    Of the first two one may be missing, the others may be missing both.
 
     Raises:
         EquicError: no such folder, a folder without any of them, or a file that cannot be read.
@@ -72,7 +76,17 @@ def read_run(directory: str | Path, name: str | None = None) -> Run:
         metrics=metrics,
         extra=extra,
         plan=_read_plan(folder),
+        picture=_read_picture(folder / "graph.svg"),
     )
+
+
+def _read_picture(path: Path) -> str | None:
+    if not path.is_file():
+        return None
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as problem:
+        raise EquicError(f"`{path}` cannot be read: {problem}") from problem
 
 
 def _read_history(path: Path) -> tuple[dict[str, float], ...]:

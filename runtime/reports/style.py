@@ -90,6 +90,7 @@ code { font: 12.5px/1.5 var(--mono); overflow-wrap: anywhere; }
 dl.pairs { display: grid; grid-template-columns: max-content 1fr; gap: 4px 20px; margin: 10px 0 0;
   font-size: 14px; }
 dl.pairs dt { color: var(--muted); } dl.pairs dd { margin: 0; overflow-wrap: anywhere; }
+details > img { display: block; max-width: 100%; height: auto; margin-top: 12px; border-radius: 8px; }
 details > summary { cursor: pointer; color: var(--accent); font-size: 14px; margin-top: 14px; }
 footer { color: var(--muted); font-size: 13px; padding-top: 4px; padding-bottom: 40px; }
 @media (max-width: 640px) { main, header.top > div, footer { padding: 0 14px; }

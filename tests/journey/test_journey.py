@@ -3,6 +3,7 @@
 The models are as small as they may be; the numbers that matter are those of the certificates.
 """
 
+import base64
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from equic.runtime.certify import certify
 
 import equic
+from equic.reporting import report_on
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 MODEL = "model={architecture: mace, channels: 4, lmax: 2, correlation: 2, layers: 1, radial: [8]}"
@@ -33,6 +35,13 @@ def test_training_lowers_the_error(trained):
     assert last["loss"] < first["loss"]
     assert trained.metrics["test"]["forces"]["rmse"] < 2.0  # eV/Å; the forces' own RMS is about 1.5
     assert trained.artifact.exists()
+
+
+def test_a_run_has_a_picture_of_its_graph_which_its_report_shows(trained, tmp_path):
+    drawn = (trained.artifact.parent / "graph.svg").read_bytes()
+    assert b"layer1" in drawn
+    page = report_on([trained.artifact.parent], tmp_path / "report.html").read_text(encoding="utf-8")
+    assert base64.b64encode(drawn).decode() in page
 
 
 def test_the_hard_model_keeps_its_symmetry_to_rounding(trained):

@@ -1,7 +1,10 @@
 """Reports: self-contained, escaped, complete, and right in what they compute themselves."""
 
+import base64
 import json
 import re
+import shutil
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -21,7 +24,7 @@ from equic.runtime.testing.plans import hnn_plan, mace_plan
 from equic.runtime.tuning.result import TrialRow, TuningResult
 
 EVIL = "<script>alert('x')</script>&\"$\\frac{"
-VOID = {"meta", "br", "hr", "col"}
+VOID = {"meta", "br", "hr", "col", "img"}
 
 
 class Outline(HTMLParser):
@@ -68,7 +71,11 @@ def check_page(path: Path) -> Outline:
     for tag, name, value in outline.attributes:
         assert not name.startswith("on"), (tag, name)
         if name in ("href", "src", "xlink:href", "srcset", "action"):
-            assert value.startswith(("#", "data:image/png;base64,")), (tag, name, value)
+            assert value.startswith(("#", "data:image/png;base64,", "data:image/svg+xml;base64,")), (
+                tag,
+                name,
+                value,
+            )
     assert not any(tag in page for tag in ("<script", "<link", "<iframe", "<object", "<embed"))
     assert "@import" not in page
     assert not re.search(r"url\((?!#)", page)
@@ -293,6 +300,36 @@ def test_errors_are_shown_as_histograms(tmp_path: Path) -> None:
         "The largest error is 0 meV"
         in check_page(write_report(tmp_path / "s.html", title="t", parity=same)).text
     )
+
+
+def test_graphs_are_folded_images_one_for_each_model(run_folders, tmp_path: Path) -> None:
+    one, two = (read_run(folder, name) for name, folder in run_folders.items())
+    assert one.picture is None
+    assert "Show the graph" not in write_report(tmp_path / "none.html", title="t", runs=[one]).read_text()
+    shape = '<svg xmlns="http://www.w3.org/2000/svg"><title id="a">{}</title></svg>'
+    drawn = [replace(run, picture=shape.format(EVIL)) for run in (one, two)]
+    page = write_report(tmp_path / "same.html", title="t", runs=drawn)
+    outline = check_page(page)
+    images = [value for tag, name, value in outline.attributes if (tag, name) == ("img", "src")]
+    (image,) = images
+    assert base64.b64decode(image.partition(",")[2]).decode() == shape.format(EVIL)
+    assert "Show the graph" in outline.text
+    assert "<details>" in page.read_text()
+    other = [drawn[0], replace(two, picture=shape.format("other"))]
+    outline = check_page(write_report(tmp_path / "two.html", title="t", runs=other))
+    assert sum((tag, name) == ("img", "src") for tag, name, _ in outline.attributes) == 2
+    assert "Show the graph of seed 1" in outline.text
+    assert "Show the graph of seed 2" in outline.text
+
+
+def test_the_picture_of_a_run_is_read(run_folders, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(next(iter(run_folders.values())), folder)
+    (folder / "graph.svg").write_text("<svg/>", encoding="utf-8")
+    assert read_run(folder).picture == "<svg/>"
+    (folder / "graph.svg").write_bytes(b"\xff\xfe")
+    with pytest.raises(EquicError, match="cannot be read"):
+        read_run(folder)
 
 
 def test_claims_stand_beside_what_was_measured(tmp_path: Path) -> None:
