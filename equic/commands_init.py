@@ -14,14 +14,14 @@ from .starting_spec import KINDS, spec_for_arrays, spec_for_particles, spec_for_
 def init(
     source: Annotated[
         str,
-        typer.Argument(
-            metavar="DATA_OR_KIND", help="a file of data, or a kind: atoms, particles, phase_space"
-        ),
+        typer.Argument(metavar="DATA_OR_KIND", help="data, or a kind: atoms, particles, phase_space"),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="the spec to write")] = Path("spec.yaml"),
     force: Annotated[bool, typer.Option("--force", help="overwrite a file that is there")] = False,
 ) -> None:
-    """Write a commented spec for a file of data (extended XYZ, any format of ASE, npz, HDF5), or a template of a kind.
+    """Write a commented spec for data, or a template of a kind.
+
+    Data: extended XYZ, any format of ASE, npz, HDF5, a folder of DeePMD systems.
 
     Example: [bold]equic init train.xyz -o spec.yaml[/bold]
     """
@@ -31,7 +31,7 @@ def init(
     if not out.parent.is_dir():
         complaints.print(f"[red]error[/red]: there is no folder {out.parent}")
         raise typer.Exit(2)
-    if source not in KINDS and not Path(source).is_file():
+    if source not in KINDS and not Path(source).exists():
         complaints.print(
             f"[red]error[/red]: there is no file `{source}`, nor a kind of that name",
             f"help: kinds are {', '.join(KINDS)}; else name a file of data",
@@ -46,10 +46,10 @@ def init(
 
 
 def starting_text(source: str, folder: Path) -> str:
-    """The spec for a file or a kind, to stand in `folder`.
+    """The spec for a file, a folder or a kind, to stand in `folder`.
 
     Raises:
-        DataError: the file cannot be used.
+        DataError: the data cannot be used.
     """
     if source in KINDS:
         return template(source)

@@ -170,11 +170,7 @@ def _structure_data(survey: StructureSurvey, folder: Path) -> str:
         _line(f"      {target}: {{key: {_scalar(one.key)}, unit: {one.unit}}}", _why(one, survey.frames))
         for target, one in survey.labels.items()
     )
-    virials = (
-        f"      # {survey.virials}: virials are no stress; divide by minus the volume first\n"
-        if survey.virials
-        else ""
-    )
+    virials = _virials(survey)
     others = f"    # also in the file: {', '.join(survey.others)}\n" if survey.others else ""
     return (
         "data:\n"
@@ -184,6 +180,17 @@ def _structure_data(survey: StructureSurvey, folder: Path) -> str:
         "    labels:\n"
         f"{labels}{virials}" + _splits(survey.frames) + _isolated(survey)
     )
+
+
+def _virials(survey: StructureSurvey) -> str:
+    """Virials as labels of the stress: outright where the format states what they are, else for the user to judge."""
+    if survey.virials is None or not survey.periodic or "stress" in survey.labels:
+        return ""
+    unit = survey.labels["energy"].unit if "energy" in survey.labels else "eV"
+    label = f"stress: {{key: {_scalar(survey.virials)}, unit: {unit}, virial: true}}"
+    if survey.path.is_dir():  # of DeePMD
+        return _line(f"      {label}", "minus the volume times the stress")
+    return _line(f"      # {label}", "if it is minus the volume times the stress")
 
 
 def _why(label: FoundLabel, frames: int) -> str:

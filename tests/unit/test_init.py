@@ -141,8 +141,46 @@ def test_stress_in_gpa_and_virials_are_told_apart(tmp_path):
     write(tmp_path / "a.xyz", given)
     done, text = written(tmp_path / "a.xyz", tmp_path)
     assert "{key: my_stress, unit: GPa}" in text
-    assert "virials are no stress" in text
+    assert "virial: true" not in text
+    assert "also in the file: virials" in text
     assert done.spec.data.validation == 1
+
+
+def test_virials_without_a_stress_are_offered_as_one(tmp_path):
+    given = frames(4, periodic=True, energy_=lambda a: 1.0, virials=lambda a: np.eye(3))
+    write(tmp_path / "a.xyz", given)
+    done, text = written(tmp_path / "a.xyz", tmp_path)
+    assert "# stress: {key: virials, unit: eV, virial: true}" in text
+    assert "stress" not in done.spec.data.train.labels
+
+
+@pytest.mark.parametrize("periodic", [True, False])
+def test_a_folder_of_deepmd_systems_is_read(periodic, tmp_path):
+    given = frames(12, periodic=periodic)
+    part = tmp_path / "systems/one/set.000"
+    part.mkdir(parents=True)
+    symbols = sorted(set(given[0].get_chemical_symbols()))
+    types = [str(symbols.index(symbol)) for symbol in given[0].get_chemical_symbols()]
+    (part.parent / "type.raw").write_text("\n".join(types), encoding="utf-8")
+    (part.parent / "type_map.raw").write_text("\n".join(symbols), encoding="utf-8")
+    arrays = {"coord": [a.positions.ravel() for a in given], "energy": [-1.0] * 12}
+    arrays |= {"force": [pull(a).ravel() for a in given]}
+    if periodic:
+        arrays |= {"box": [a.cell.array.ravel() for a in given], "virial": [np.eye(3).ravel()] * 12}
+    else:
+        (part.parent / "nopbc").touch()
+    for name, values in arrays.items():
+        np.save(part / f"{name}.npy", np.array(values))
+    done, _ = written(tmp_path / "systems", tmp_path)
+    labels = done.spec.data.train.labels
+    assert {target: one.key for target, one in labels.items()} == {
+        "energy": "energy",
+        "forces": "force",
+        **({"stress": "virial"} if periodic else {}),
+    }
+    assert [one.virial for target, one in labels.items() if target == "stress"] == [True] * periodic
+    sets = load_sets(Plan.from_json(done.plan))
+    assert sum(map(len, sets.values())) == 12
 
 
 def test_the_cutoff_follows_the_distances(tmp_path):
