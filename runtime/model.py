@@ -51,6 +51,8 @@ def statistic_shapes(plan: Plan) -> dict[str, tuple[int, ...]]:
     """How many numbers each of the plan's statistics is."""
     shapes: dict[str, tuple[int, ...]] = {"atomic_energies": (len(plan.system.get("species", ())),)}
     for step in plan.steps:
+        if step.layer == "shift_scale" and step.params.get("per") == "species":
+            shapes |= dict.fromkeys(("scale", "shift"), (int(step.params["species"]),))
         if step.layer in ("rescale", "normalize"):
             irreps = Irreps.parse(step.params["irreps"])
             name = step.params["target" if step.layer == "rescale" else "name"]

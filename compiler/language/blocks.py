@@ -433,6 +433,10 @@ class Head(Block):
     last: Widths = Field(default=(16,), description="hidden widths of the last layer's network")
     bias: bool = Field(default=False, description="whether its hidden layers have a bias")
     activation: Activation = Field(default="silu", description="of that network")
+    scale: Literal["one", "species"] = Field(
+        default="one",
+        description="of an energy: whether scale and shift, from the data, are one for each species",
+    )
 
 
 class Repulsion(Block):

@@ -95,7 +95,7 @@ def add_heads(
         total = read[0]
         if len(read) > 1:
             total = graph.add(f"{name}.readout", Add(of=tuple(read)), where.anchor)
-        _quantity(graph, name, target, total, irreps, name == energy, where)
+        _quantity(graph, name, target, total, irreps, head if name == energy else None, where)
 
 
 _DERIVED = {
@@ -191,13 +191,23 @@ def _read(
 
 
 def _quantity(
-    graph: Builder, name: str, target: Target, value: str, irreps: Irreps, is_energy: bool, where: ModelSource
+    graph: Builder,
+    name: str,
+    target: Target,
+    value: str,
+    irreps: Irreps,
+    energy: Head | None,
+    where: ModelSource,
 ) -> None:
-    """From features of nodes to the target: its unit, the sum over nodes, and its Cartesian form."""
+    """From features of nodes to the target: its unit, the sum over nodes, and its Cartesian form.
+
+    `energy` is the head of an energy, None for everything else.
+    """
     ops: list[tuple[str, Add | Linear | ShiftScale | Rescale | Reduce | Tensor]] = []
-    if is_energy:
+    if energy is not None:
         repelled = "repulsion" in graph
-        atomic = ShiftScale(of=value, species="species", unit=target.unit or "eV")
+        per = "species" if energy.scale == "species" else None
+        atomic = ShiftScale(of=value, species="species", unit=target.unit or "eV", per=per)
         ops.append(("learned" if repelled else "node", atomic))
         if repelled:
             ops.append(("node", Add(of=("repulsion",))))

@@ -30,6 +30,8 @@ def compute_statistics(
         shift             = Σ_frames (E − Σ_atoms e0) / Σ_frames N, in eV
         scale             = RMS of the force components, in eV/Å;
                             without forces, standard deviation over the frames of (E − Σ e0)/N, in eV
+                            where the plan has one for each species: that of its atoms' forces, and the
+                            shifts of smallest norm that fit E − Σ e0 best
         T_scale, T_shift  = of every target T that is rescaled: see `target_statistics`
 
     `plan.data["isolated_atoms"]` says where e0 comes from. A mapping gives eV per species. `frames`, or
@@ -64,8 +66,12 @@ def compute_statistics(
     if "atomic_energies" in plan.statistics:
         reference = _atomic_energies(plan, bulk, isolated, notes)
         found["atomic_energies"] = reference.tolist()
-        found["scale"] = _scale(plan, bulk, reference, notes)
-        found["shift"] = _shift(plan, bulk, reference)
+        scale, shift = _scale(plan, bulk, reference, notes), _shift(plan, bulk, reference)
+        if any(step.params.get("per") == "species" for step in plan.steps if step.layer == "shift_scale"):
+            found["scale"] = _scales(plan, bulk, scale, notes)
+            found["shift"] = _shifts(plan, bulk, reference)
+        else:
+            found["scale"], found["shift"] = scale, shift
     found |= target_statistics(plan, bulk, notes)
     found |= input_statistics(plan, bulk)
     return {name: found[name] for name in plan.statistics}
@@ -173,6 +179,32 @@ def _scale(plan: Plan, frames: Sequence[Frame], reference: Array, notes: list[st
         notes.append("the labels of the training set do not vary: energies are not scaled")
         return 1.0
     return scale
+
+
+def _shifts(plan: Plan, frames: Sequence[Frame], reference: Array) -> list[float]:
+    if plan.energy not in frames[0].labels:
+        return [0.0] * len(reference)
+    counts = atomic_counts(frames, len(reference))
+    found: Array = np.linalg.lstsq(counts, _residuals(plan, frames, reference), rcond=1e-10)[0]
+    return found.tolist()
+
+
+def _scales(plan: Plan, frames: Sequence[Frame], common: float, notes: list[str]) -> list[float]:
+    """The RMS of the force components on the atoms of each species; the common scale where they say nothing."""
+    species, name = plan.system["species"], plan.derivative("positions")
+    found = np.full(len(species), common)
+    if name in frames[0].labels:
+        forces = np.concatenate([frame.labels[name] for frame in frames])
+        kind = np.concatenate([frame.species for frame in frames])
+        for z, symbol in enumerate(species):
+            size = float(np.sqrt(np.mean(forces[kind == z] ** 2))) if (kind == z).any() else 0.0
+            if size > 1e-10:
+                found[z] = size
+            else:
+                notes.append(f"no forces on {symbol} in the training set: its energies have the common scale")
+    else:
+        notes.append("without forces in the training set the energies of all species have one scale")
+    return found.tolist()
 
 
 def target_statistics(plan: Plan, frames: Sequence[Frame], notes: list[str]) -> dict[str, list[float]]:

@@ -28,7 +28,7 @@ from equic.runtime.model import Model, module_name
 from torch import Tensor
 
 from .bases import coupling_factor
-from .weights import fill, fitting, radial_ratios, species_order, stored
+from .weights import fill, fitting, radial_ratios, scale_kind, scales, species_order, stored
 
 Arrays = Mapping[str, Any]
 Irrep = tuple[int, int]
@@ -49,6 +49,7 @@ def allegro_spec(arrays: Arrays) -> dict[str, Any]:
         **{name: config[name] for name in names},
         "envelope": int(config["envelope"]),
         **{name: config[name]["hidden"] for name in ("start", "latent", "readout")},
+        "scale": scale_kind(config),
     }
     system = {"kind": "atoms", "species": config["species"], "cutoff": f"{config['cutoff']!r} Å"}
     return {"system": system, "model": model}
@@ -61,10 +62,11 @@ def import_allegro(arrays: Arrays, model: Model) -> None:
         EquicError: the peer's model is not one that the spec expresses, or not of the settings of `model`.
     """
     config = _read(arrays)
+    order = species_order(config["species"], model)
     statistics = {
         "average_neighbors": config["neighbors"][0],
-        "atomic_energies": [config["shifts"][i] for i in species_order(config["species"], model)],
-        "scale": config["scales"][0],
+        "atomic_energies": [config["shifts"][i] for i in order],
+        "scale": scales(config, order),
     }
     fill(model, allegro_weights(arrays, model), statistics)
 
@@ -213,7 +215,6 @@ def _read(arrays: Arrays) -> dict[str, Any]:
             else []
         ),
         *(["numbers of neighbours that differ by type"] if len(set(config["neighbors"])) != 1 else []),
-        *(["energy scales that differ by type"] if len(set(config["scales"])) != 1 else []),
         *(["networks of scalars without hidden layers"] if not config["latent"]["hidden"] else []),
     ]
     if problems:

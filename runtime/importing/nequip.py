@@ -29,7 +29,7 @@ from equic.runtime.model import Model, module_name
 from torch import Tensor
 
 from .bases import coupling_factor
-from .weights import fill, fitting, radial_ratios, species_order, stored
+from .weights import fill, fitting, radial_ratios, scale_kind, scales, species_order, stored
 
 Arrays = Mapping[str, Any]
 Irrep = tuple[int, int]
@@ -65,6 +65,7 @@ def nequip_spec(arrays: Arrays) -> dict[str, Any]:
             "envelope": int(config["envelope"]),
             "radial": layers[0]["radial"],
             "readout": config["readout"],
+            "scale": scale_kind(config),
         }
         return {"system": system, "model": model}
     return {"system": system, "model": _blocks(config, lmax)}
@@ -90,7 +91,14 @@ def _blocks(config: Mapping[str, Any], lmax: int) -> dict[str, Any]:
     return {
         "features": {"node": f"{config['embedding']}x0e", "radial": radial, "harmonics": lmax},
         "blocks": blocks,
-        "heads": {"energy": {"read": "linear", "layers": "last", "last": config["readout"]}},
+        "heads": {
+            "energy": {
+                "read": "linear",
+                "layers": "last",
+                "last": config["readout"],
+                "scale": scale_kind(config),
+            }
+        },
     }
 
 
@@ -105,7 +113,7 @@ def import_nequip(arrays: Arrays, model: Model) -> None:
     statistics = {
         "average_neighbors": config["layers"][0]["neighbors"][0],
         "atomic_energies": [config["shifts"][i] for i in order],
-        "scale": config["scales"][0],
+        "scale": scales(config, order),
     }
     fill(model, nequip_weights(arrays, model), statistics)
 
@@ -316,7 +324,6 @@ def _read(arrays: Arrays) -> dict[str, Any]:
         (config["trainable"], "trainable radial functions"),
         (config["envelope"] != int(config["envelope"]), f"an envelope of order {config['envelope']}"),
         (len(neighbors) != 1, "numbers of neighbours that differ by type"),
-        (len(set(config["scales"])) != 1, "energy scales that differ by type"),
         (any(layer["resnet"] for layer in layers), "layers that add their input"),
         (any(layer["nonlinearity"] != "Gate" for layer in layers), layers[0]["nonlinearity"]),
         (any(layer["radial"] != layers[0]["radial"] for layer in layers), "radial networks that differ"),

@@ -47,7 +47,21 @@ def fill(model: Model, weights: Mapping[str, Tensor], statistics: Mapping[str, A
     with torch.no_grad():
         for name, value in model.named_parameters():
             value.copy_(weights[name])
-    model.set_statistics({"scale": 1.0, "shift": 0.0, **statistics})
+        for name, number in (("scale", 1.0), ("shift", 0.0)):
+            model.statistics.get_buffer(name).fill_(number)
+    model.set_statistics(statistics)
+
+
+def scale_kind(config: Mapping[str, Any]) -> str:
+    """Whether the peer's energies have one scale or one for each species, as a head says it."""
+    return "one" if len(set(config["scales"])) == 1 else "species"
+
+
+def scales(config: Mapping[str, Any], order: Sequence[int]) -> float | list[float]:
+    """The peer's scales of energies as the statistic of a model with such a head."""
+    if scale_kind(config) == "one":
+        return float(config["scales"][0])
+    return [float(config["scales"][i]) for i in order]
 
 
 def species_order(known: Sequence[str], model: Model) -> list[int]:

@@ -75,6 +75,8 @@ class ShiftScaleRule:
     def run(self, values: Sequence[Tensor], context: Sequence[Tensor], wants: Sequence[bool]) -> Tensor:
         x, species = values
         isolated, self.scale, shift = context
+        if self.scale.ndim:  # one for each species
+            self.scale, shift = self.scale.index_select(0, species), shift.index_select(0, species)
         self.dtype = x.dtype
         return isolated.index_select(0, species) + self.scale * x.squeeze(-1).to(self.scale.dtype) + shift
 

@@ -73,6 +73,8 @@ class ShiftScale(Layer):
 
         E_i = E0[z_i] + scale * x_i + shift
 
+    or, with `per: species`, E_i = E0[z_i] + scale[z_i] * x_i + shift[z_i].
+
     Shapes:    x [node, 1], species [node] -> y [node] float64
     Units:     x dimensionless; E0, scale, shift and y in eV
     Claims:    invariant under every group; float64 always, since E0 may be 1e5 times what is learned
@@ -82,8 +84,11 @@ class ShiftScale(Layer):
 
     def __init__(self, params: Params) -> None:
         super().__init__()
+        self.per_species = params.get("per") == "species"
 
     def forward(
         self, x: Tensor, species: Tensor, atomic_energies: Tensor, scale: Tensor, shift: Tensor
     ) -> Tensor:
+        if self.per_species:
+            scale, shift = scale.index_select(0, species), shift.index_select(0, species)
         return atomic_energies.index_select(0, species) + scale * x.squeeze(-1).to(scale.dtype) + shift

@@ -102,7 +102,6 @@ def test_gradients_by_the_weights_are_those_of_the_peer(name):
     ("changes", "says"),
     [
         ({"extras": ["pair_potential"]}, "pair_potential"),
-        ({"scales": [1.0, 2.0, 1.0]}, "scales that differ by type"),
         ({"neighbors": [4.0, 5.0]}, "numbers of neighbours that differ by type"),
         ({"envelope": 6.5}, "an envelope of order 6.5"),
         ({"latent": {"hidden": [], "alphas": [1.0]}}, "without hidden layers"),

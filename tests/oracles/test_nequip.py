@@ -14,7 +14,7 @@ from equic.compiler.language.diagnostics import Report
 from equic.compiler.language.source import source_from_text
 from equic.compiler.pipeline import compile_spec
 from equic.runtime.build import build_module
-from equic.runtime.certify import Subject, reproduction_item
+from equic.runtime.certify import Subject, certify, reproduction_item
 from equic.runtime.errors import EquicError
 from equic.runtime.importing import answer_probes, import_nequip, nequip_spec, nequip_weights
 from equic.runtime.neighbors import model_inputs
@@ -98,6 +98,29 @@ def test_gradients_by_the_weights_are_those_of_the_peer(name):
     assert compared >= 6
 
 
+def test_energies_with_a_scale_for_each_species():
+    """The energy is that of the sum over atoms of the scaled numbers of the network, in every form of the model."""
+    arrays = peer("natural parity")
+    known = json.loads(str(arrays["config"]))["species"]
+    other = changed("natural parity", scales=[0.7 + 0.4 * i for i in range(len(known))])
+    assert nequip_spec(other)["model"]["scale"] == "species"
+    plain = model_of(arrays)
+    import_nequip(arrays, plain)
+    inputs = model_inputs(structures(arrays), plain.plan)
+    one = plain(inputs)
+    isolated = plain.statistics.get_buffer("atomic_energies")[inputs["species"]]
+    symbols = [plain.plan.system["species"][z] for z in inputs["species"]]
+    ratio = torch.tensor([(0.7 + 0.4 * known.index(symbol)) / 1.3 for symbol in symbols], dtype=torch.float64)
+    for kernels in ("auto", "torch", "reference"):
+        model = model_of(other, kernels)
+        import_nequip(other, model)
+        found = model(inputs)
+        expected = isolated + ratio * (one["node_energy"] - isolated)
+        torch.testing.assert_close(found["node_energy"], expected, rtol=1e-12, atol=1e-12)
+        report = certify(model, group_elements=2)
+        assert report.item("forces against differences", "float64").status == "holds", kernels
+
+
 def test_models_of_one_width_are_presets_and_others_blocks():
     assert nequip_spec(peer("both parities"))["model"]["architecture"] == "nequip"
     assert nequip_spec(peer("both parities"))["model"]["parity"] == "both"
@@ -111,7 +134,6 @@ def test_models_of_one_width_are_presets_and_others_blocks():
     [
         ({"extras": ["pair_potential"]}, "pair_potential"),
         ({"trainable": True}, "trainable radial functions"),
-        ({"scales": [1.0, 2.0, 1.0]}, "scales that differ by type"),
         ({"envelope": 6.5}, "an envelope of order 6.5"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",

@@ -17,6 +17,8 @@ from equic.runtime.errors import DataError
 from equic.runtime.plan import Plan
 from equic.runtime.testing.data import displaced_molecules, with_data
 
+from ..small_specs import compiled, preset_text
+
 ENERGY = {"energy": {"key": "energy", "factor": 1.0}}
 FORCES = {"forces": {"key": "forces", "factor": 1.0}}
 
@@ -70,6 +72,26 @@ class TestStatistics:
         assert found["shift"] == pytest.approx(sum(residual) / sum(map(len, frames)), rel=1e-12)
         with pytest.raises(DataError, match="`isolated_atoms` has no energy for C, O"):
             compute_statistics(with_data(plan, {}, isolated_atoms={"H": 1.0}), frames)
+
+    def test_one_scale_and_shift_for_each_species(self, saved):
+        """Where a head says so: the forces' RMS by species, and the shifts that the energies were made of."""
+        plan = Plan.from_json(compiled(preset_text("nequip", scale="species")).plan)
+        reference, moved = {"H": -13.0, "C": -1030.0, "O": -2042.0}, {"H": -12.5, "C": -1031.5, "O": -2042.0}
+        frames, notes = self.frames(plan, saved, reference), []
+        found = compute_statistics(with_data(plan, {}, isolated_atoms=moved), frames, notes=notes)
+        np.testing.assert_allclose(found["shift"], [-0.5, 1.5, 0.0], atol=1e-9)
+        forces = np.concatenate([f.labels["forces"] for f in frames])
+        kind = np.concatenate([f.species for f in frames])
+        for z in range(3):
+            assert found["scale"][z] == pytest.approx(np.sqrt(np.mean(forces[kind == z] ** 2)), rel=1e-12)
+        build_module(plan).set_statistics(found)
+        # no oxygen among them: the smallest shift, the common scale
+        frames = self.frames(plan, saved, reference, names=("CH4", "C2H6"))
+        found = compute_statistics(with_data(plan, {}, isolated_atoms=moved), frames, notes=notes)
+        np.testing.assert_allclose(found["shift"], [-0.5, 1.5, 0.0], atol=1e-9)
+        forces = np.concatenate([f.labels["forces"] for f in frames])
+        assert found["scale"][2] == pytest.approx(np.sqrt(np.mean(forces**2)), rel=1e-12)
+        assert notes[-1] == "no forces on O in the training set: its energies have the common scale"
 
     def test_isolated_atoms_of_the_file(self, plan, saved):
         frames = displaced_molecules(3)

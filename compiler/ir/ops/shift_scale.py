@@ -16,14 +16,15 @@ from .base import Op, Ref, Scope, Site, result_like
 class ShiftScale(Op):
     """Atomic energies from dimensionless ones: E_i = E0[z_i] + scale x_i + shift, in float64.
 
-    E0, scale and shift are statistics of the training data. Type: node 1x0e -> node 1x0e [eV]. Verdict:
-    exact on invariants.
+    E0, scale and shift are statistics of the training data; with `per: species` scale and shift are one for each
+    species. Type: node 1x0e -> node 1x0e [eV]. Verdict: exact on invariants.
     """
 
     kind: Literal["shift_scale"] = "shift_scale"
     of: Ref
     species: Ref
     unit: UnitText
+    per: Literal["species"] | None = None
 
     ports: ClassVar[tuple[str, ...]] = ("of", "species")
     reference: ClassVar[str] = "batatia2022mace"
@@ -49,4 +50,4 @@ class ShiftScale(Op):
         return result_like(types, unit=Unit.parse(self.unit))
 
     def lower(self, types: Sequence[Type], result: Type, scope: Scope) -> dict[str, Any]:
-        return {"species": len(scope.species)}
+        return {"species": len(scope.species)} | ({"per": self.per} if self.per else {})
