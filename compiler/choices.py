@@ -15,27 +15,33 @@ from .language.yaml_writer import write_flow
 
 MOST = 60  # trials of the compiler; a list of hundreds of choices is checked at its beginning
 MOST_OPS = 3000  # of all trials together; of a model of 100 layers only the first values are checked
+LEAST = 2  # trials in any case
 
 
 def check_choices(
     source: Source,
     spaces: Sequence[SearchSpace],
     report: Report,
-    compile_: Callable[[Source], Report],
-    size: int,
+    compile_: Callable[[Source], tuple[Report, int]],
 ) -> None:
     """Report every end of a range and every choice that does not compile beside the defaults of the others.
 
-    `source` has its searches replaced by their defaults, which compile to a graph of `size` operations.
+    `source` has its searches replaced by their defaults. `compile_` says how many operations a graph had, too:
+    trials end where their sum passes `MOST_OPS`.
     """
+    done = 0
     candidates = (
         (space, value)
         for space in spaces
         for value in space.candidates_to_check()
         if not same_data(value, space.default)
     )
-    for space, value in islice(candidates, min(MOST, max(2, MOST_OPS // size))):
-        found = compile_(substitute(source, {space.name: value}, spaces)).errors
+    for trial, (space, value) in enumerate(islice(candidates, MOST)):
+        if trial >= LEAST and done >= MOST_OPS:
+            break
+        tried, size = compile_(substitute(source, {space.name: value}, spaces))
+        done += size
+        found = tried.errors
         if not found:
             continue
         first, node = found[0], space.node(value)

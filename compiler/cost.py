@@ -7,7 +7,7 @@ choose between equal formulations, and users see what they ask for.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from .ir.graph import Graph
@@ -107,8 +107,6 @@ def estimate(graph: Graph, scope: Scope, sizes: Sizes, *, without: Collection[st
         ways = max((one.ways for one in work.values()), default=1)
         backward = forward * min(sum(name in moved for name in inputs), ways)
         parameters = node.op.parameters(known, result, scope)
-        read = sum(_numbers(types[name], sizes, scope) for name in inputs)
-        written = _numbers(result, sizes, scope)
         costs.append(
             Cost(
                 node.name,
@@ -117,11 +115,17 @@ def estimate(graph: Graph, scope: Scope, sizes: Sizes, *, without: Collection[st
                 parameters,
                 forward,
                 forward + backward,
-                (read + written + parameters) * sizes.bytes,
+                traffic_of(known, result, parameters, scope, sizes),
                 kept * sizes.bytes,
             )
         )
     return tuple(costs)
+
+
+def traffic_of(known: Sequence[Type], result: Type, parameters: int, scope: Scope, sizes: Sizes) -> float:
+    """Bytes that an op reads, its weights included, and writes."""
+    read = sum(_numbers(one, sizes, scope) for one in known)
+    return (read + _numbers(result, sizes, scope) + parameters) * sizes.bytes
 
 
 def peak_memory(costs: tuple[Cost, ...], sizes: Sizes) -> float:

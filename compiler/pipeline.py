@@ -95,8 +95,14 @@ def compile_spec(
         return stop(spec, model, graph, context)
     fast = optimise(graph, context, debug=debug) if optimised else graph
     plan = lower(graph, context, steps=fast, cites=model.cites, architecture=model.preset)
-    check_choices(source, spaces, report, lambda changed: compile_spec(changed).report, len(graph.nodes))
+    check_choices(source, spaces, report, _tried)
     return stop(spec, model, graph, context, fast, plan)
+
+
+def _tried(source: Source) -> tuple[Report, int]:
+    """What a spec with one choice changed gives: its diagnostics, and the size of its graph."""
+    done = compile_spec(source)
+    return done.report, len(done.graph.nodes) if done.graph is not None else 0
 
 
 def parse_spec(source: Source, report: Report) -> Spec | None:

@@ -14,9 +14,10 @@ to 0.8 of the time; whole small models, in which such maps are few, 0.98 to 1.06
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
-from ..cost import default_sizes, estimate
+from ..cost import default_sizes, traffic_of
 from ..ir.graph import Graph, Node
 from ..ir.ops import Linear, Merged, Part
 from .context import Context
@@ -25,12 +26,17 @@ from .infer_types import infer_missing
 
 def merge_linears(graph: Graph, ctx: Context) -> Graph:
     """Merge the maps of every value that has several, if the estimate of bytes moved falls."""
+    readers: dict[str, list[Node]] = {}
+    for node in graph.nodes:
+        if isinstance(node.op, Linear) and _is_plain(node, graph):
+            readers.setdefault(node.op.of, []).append(node)
     for name in [node.name for node in graph.nodes]:
-        mine = [node for node in graph.nodes if isinstance(node.op, Linear) and node.op.of == name]
-        plain = [node for node in mine if _is_plain(node, graph)]
+        plain = readers.get(name, [])
         if len(plain) > 1 and f"{name}.merged" not in graph:
             merged = infer_missing(_merged(graph, name, plain), ctx)
-            if _traffic(merged, ctx) < _traffic(graph, ctx):
+            names = [node.name for node in plain]
+            # all others move what they moved before
+            if _traffic(merged, [f"{name}.merged", *names], ctx) < _traffic(graph, names, ctx):
                 graph = merged
     return graph
 
@@ -62,15 +68,16 @@ def _merged(graph: Graph, name: str, linears: list[Node]) -> Graph:
     return Graph(tuple(nodes), graph.outputs)
 
 
-def _traffic(graph: Graph, ctx: Context) -> float:
-    """Bytes that linear maps read and write; each reads what it maps, and a part its own numbers."""
+def _traffic(graph: Graph, names: Iterable[str], ctx: Context) -> float:
+    """Bytes that these linear maps read and write; each reads what it maps, and a part its own numbers."""
     sizes = default_sizes(ctx.scope)
-    costs = {cost.name: cost for cost in estimate(graph, ctx.scope, sizes)}
     total = 0.0
-    for node in graph.nodes:
-        if isinstance(node.op, (Linear, Merged, Part)):
-            x, out = graph.type(node.op.of).irreps, graph.type(node.name).irreps
-            read = out.dim if isinstance(node.op, Part) else x.keeping(out.kinds).dim
-            rows = sizes.rows(graph.type(node.name).index, ctx.scope)
-            total += costs[node.name].traffic - (x.dim - read) * rows * sizes.bytes
+    for name in names:
+        op, result = graph[name].op, graph.type(name)
+        assert isinstance(op, (Linear, Merged, Part))
+        known = [graph.type(source) for _, source in op.inputs()]
+        moved = traffic_of(known, result, op.parameters(known, result, ctx.scope), ctx.scope, sizes)
+        x, out = graph.type(op.of).irreps, result.irreps
+        read = out.dim if isinstance(op, Part) else x.keeping(out.kinds).dim
+        total += moved - (x.dim - read) * sizes.rows(result.index, ctx.scope) * sizes.bytes
     return total
