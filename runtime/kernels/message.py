@@ -202,11 +202,32 @@ def _forward(
     spec: str,
 ) -> Tensor:
     _check(spec, x, y, w, order)
-    found = toolchain()
-    tangents = "".join(name for name, value in zip("xyw", (dx, dy, dw), strict=True) if value is not None)
-    nodes = x.shape[0]
+    return _sums(x.shape[0], (x, y, w), (dx, dy, dw), source, order, scale, spec)
+
+
+def message_sums(
+    x: Tensor, y: Tensor, w: Tensor, source: Tensor, order: Tensor, scale: Tensor, spec: str
+) -> Tensor:
+    """`out` of the receivers that the order counts [receiver + 1 + edge]; senders may be more than these.
+
+    `source` must name rows of x: nothing looks again.
+    """
+    return _sums(order.shape[0] - 1 - y.shape[0], (x, y, w), (None, None, None), source, order, scale, spec)
+
+
+def _sums(
+    nodes: int,
+    arguments: tuple[Tensor, Tensor, Tensor],
+    along: tuple[Tensor | None, Tensor | None, Tensor | None],
+    source: Tensor,
+    order: Tensor,
+    scale: Tensor,
+    spec: str,
+) -> Tensor:
+    found, x = toolchain(), arguments[0]
+    tangents = "".join(name for name, value in zip("xyw", along, strict=True) if value is not None)
     out = x.new_empty((nodes, message_spec(spec).out))
-    held = [whole(value) for value in (x, y, w, dx, dy, dw)]
+    held = [whole(value) for value in (*arguments, *along)]
     row, numbers = order[: nodes + 1].contiguous(), order[nodes + 1 :].contiguous()
     source, scale = source.contiguous(), scale.to(torch.float64)
     found.load(forward_source(spec, x.dtype, tangents)).forward(

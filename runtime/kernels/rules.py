@@ -15,9 +15,8 @@ import torch
 from equic.runtime.layers.act import Pointwise
 from equic.runtime.layers.algebra import Add
 from equic.runtime.layers.base import Layer
-from equic.runtime.layers.density import Density
 from equic.runtime.layers.geometry import Length, Relative, SphericalHarmonics
-from equic.runtime.layers.indexing import SumSystem
+from equic.runtime.layers.indexing import SumEdges, SumSystem
 from equic.runtime.layers.inputs import ShiftScale
 from equic.runtime.layers.linear import Linear
 from equic.runtime.layers.merged import Merged, Part
@@ -29,6 +28,7 @@ from .gemm import Gemms, Task, has_blas
 from .geometry import HarmonicsRule, LengthRule, ShiftScaleRule, SumRule
 from .message import Message
 from .power import PowerKernel
+from .sums import DensityRule, MessageRule, SumEdgesRule, density_gemms
 from .table import TableKernel, TableMessage, kind_of, table_of
 
 Gradients = Sequence[Tensor | None]
@@ -48,7 +48,9 @@ def rule_for(layer: Layer) -> Callable[[], Rule]:
     """What makes the rule of a layer."""
     match layer:
         case Message():
-            return lambda: _MessageRule(layer)
+            return lambda: MessageRule(layer)
+        case SumEdges():
+            return lambda: SumEdgesRule(layer)
         case TableMessage():
             return lambda: _TableMessageRule(layer)
         case TableKernel():
@@ -57,7 +59,7 @@ def rule_for(layer: Layer) -> Callable[[], Rule]:
             return lambda: _PowerRule(layer)
         case DensityKernel() if has_blas():
             gemms_ = density_gemms(layer.density.module, layer.hidden)
-            return lambda: _DensityRule(layer, gemms_)
+            return lambda: DensityRule(layer, gemms_)
         case Linear() if (
             has_blas() and layer.breaking is None and all(kind.commutant == 1 for kind in layer.kinds)
         ):
@@ -185,7 +187,9 @@ class _MlpRule:
             else:
                 x = torch.addmm(layer.biases[i], x, layer.weights[i], alpha=self.scales[i])
             if i < len(layer.weights) - 1:
-                self.hidden.append((x, y := layer.act(x)))
+                y = layer.act(x)
+                if any(wants):
+                    self.hidden.append((x, y))
                 x = y
         if layer.applied < len(layer.weights):
             x = x * self.scales[layer.applied]
@@ -307,30 +311,6 @@ def merged_gemms(layer: Merged) -> Gemms:
     return Gemms(tasks, layer.source.dim, column)
 
 
-class _MessageRule:
-    def __init__(self, layer: Message) -> None:
-        self.layer = layer
-
-    def run(self, values: Sequence[Tensor], context: Sequence[Tensor], wants: Sequence[bool]) -> Tensor:
-        *self.arguments, self.order = values
-        self.edges, *average = context
-        self.scale = self.layer.scale(*average)
-        self.names = "".join(name for name, want in zip("xyw", wants[:3], strict=True) if want)
-        return torch.ops.equic.message(
-            *self.arguments, None, None, None, self.edges[0], self.order[0], self.scale, self.layer.spec
-        )
-
-    def pull(self, g: Tensor) -> Gradients:
-        made = torch.ops.equic.message_backward(
-            g, *self.arguments, None, None, None, self.edges[1], self.order[1], self.scale, self.layer.spec,
-            self.names,
-        )  # fmt: skip
-        return [
-            *(value if name in self.names else None for name, value in zip("xyw", made, strict=True)),
-            None,
-        ]
-
-
 class _TableMessageRule:
     def __init__(self, layer: TableMessage) -> None:
         self.layer, self.table = layer, table_of(layer.table)
@@ -391,51 +371,3 @@ class _PowerRule:
             g, self.a, self.coefficients, None, self.species, self.layer.spec, "a"
         )
         return [made[0], None]
-
-
-class _DensityRule:
-    """Sums by the kernel, then the matrix products from them."""
-
-    def __init__(self, layer: DensityKernel, gemms: Gemms) -> None:
-        self.gemms = gemms
-        density = layer.density.module
-        assert isinstance(density, Density)
-        self.density = density
-
-    def run(self, values: Sequence[Tensor], context: Sequence[Tensor], wants: Sequence[bool]) -> Tensor:
-        table, self.y, self.h, species, order = values
-        edges, average, matrix = context
-        self.order, self.kind = order[0], species.index_select(0, edges[0])
-        self.nodes, self.wants = species.shape[0], wants
-        sums = torch.ops.equic.outer_sum(
-            self.y, self.h, self.kind, self.order, self.nodes, self.density.species
-        )
-        self.shape = sums.shape
-        matrices = self.density.matrices(table, average, matrix)
-        self.weights = torch.cat([weights.flatten() for _, _, weights in matrices])
-        return self.gemms(sums.flatten(1), self.weights)
-
-    def pull(self, g: Tensor) -> Gradients:
-        by_sums = self.gemms(g, self.weights, back=True).view(self.shape)
-        made = torch.ops.equic.outer_sum_backward(
-            by_sums, self.y, self.h, self.kind, self.order, self.nodes, self.density.species
-        )
-        kept = (value if want else None for value, want in zip(made, self.wants[1:3], strict=True))
-        return [None, *kept, None, None]
-
-
-def density_gemms(density: Density, hidden: int) -> Gemms:
-    """The matrix products of a density layer on its matrices, joined flat."""
-    tasks, start, length = [], 0, density.species * hidden
-    for block, paths in zip(density.right, density.paths, strict=True):
-        width, column = sum(density.left[i].mul for i, *_ in paths), 0
-        for _, k, _, _ in paths:
-            target = density.out[k]
-            tasks += [
-                Task((block.start + m) * length, target.start + m * target.mul, start + column, length,
-                     target.mul, width, 1.0)
-                for m in range(block.size)
-            ]  # fmt: skip
-            column += target.mul
-        start += length * width
-    return Gemms(tasks, density.right.dim * length, density.out.dim)

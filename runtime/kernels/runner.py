@@ -10,7 +10,7 @@ v_e the edge vectors, through which alone positions and cell enter.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
@@ -21,6 +21,8 @@ from equic.runtime.neighbors.line_graph import with_derived
 from equic.runtime.plan import Step
 from torch import Tensor
 
+from . import chunks
+from .chunks import Chunk, ChunkedRule, Segment, chunks_of, in_segments
 from .rules import Rule, rule_for
 
 if TYPE_CHECKING:
@@ -29,13 +31,24 @@ if TYPE_CHECKING:
 _DERIVATIVES = ("grad", "poisson")
 
 
+@dataclass(frozen=True, slots=True)
+class Program:
+    """Steps in order, the sums among them that are segments, and which values nobody reads after a step."""
+
+    steps: tuple[Step, ...]
+    segments: Mapping[str, Segment]
+    unread: Mapping[str, Sequence[str]]
+
+
 @dataclass(slots=True)
 class Tape:
     """What one pass has made: values, the rules that made those which move, and gradients of scalars."""
 
+    program: Program
     values: dict[str, Tensor]
-    rules: dict[str, Rule]
+    rules: dict[str, Rule | ChunkedRule]
     gradients: dict[str, dict[str, Tensor]]
+    chunks: list[Chunk]
 
 
 class Runner:
@@ -58,17 +71,12 @@ class Runner:
             if step.layer not in _DERIVATIVES
         }
         self.moved = _moved(self.steps)
-        readers: dict[str, str] = {}
-        for step in self.steps:
-            readers |= dict.fromkeys(step.inputs, step.name)
-            readers[step.name] = step.name
-        ends: dict[str, list[str]] = {}
-        for name, reader in readers.items():
-            ends.setdefault(reader, []).append(name)
         vectors = {step.name for step in self.steps if step.layer == "relative"}
-        scalars = {step.inputs[0] for step in self.steps if step.layer in _DERIVATIVES}
-        self.kept = {*self.wanted, *vectors, *scalars}
-        self.unread = ends
+        self.scalars = {step.inputs[0] for step in self.steps if step.layer in _DERIVATIVES}
+        self.kept = {*self.wanted, *vectors, *self.scalars}
+        self.whole = Program(self.steps, {}, _unread(self.steps))
+        steps, segments = in_segments(self.steps, self.layers, self.kept)
+        self.parts = Program(steps, segments, _unread(steps))
 
     def __call__(self, inputs: Mapping[str, Tensor], statistics: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The values of the model's output steps."""
@@ -83,27 +91,42 @@ class Runner:
             context["volume"] = (cell[:, 0] * torch.linalg.cross(cell[:, 1], cell[:, 2])).sum(-1).abs()
         if self.derived:
             context = with_derived(context, self.derived)
-        tape = Tape({}, {}, {})
-        for step in self.steps:
+        program, parts = self.whole, []
+        # few edges run as they are
+        if self.parts.segments and context["edges"].shape[1] > 4 * chunks.CHUNK:
+            program, parts = self.parts, chunks_of(context["edges"], context["positions"].shape[0])
+        tape = Tape(program, {}, {}, {}, parts)
+        for step in program.steps:
             tape.values[step.name] = self._step(step, tape, context)
-            for name in self.unread.get(step.name, ()):
+            for name in program.unread.get(step.name, ()):
                 # rules keep what they need; scalars and edge vectors are read again on the way back
                 if name not in self.kept:
                     del tape.values[name]
         return {name: tape.values[name] for name in self.wanted}
 
     def _step(self, step: Step, tape: Tape, context: Mapping[str, Tensor]) -> Tensor:
-        layer = self.layers[step.name]
-        read = [context[name] for name in (*layer.fields, *layer.statistics)]
         if step.layer in _DERIVATIVES:
-            return layer(self._derivative(step.inputs[0], step.params["wrt"], tape, context), *read)
-        read += [getattr(owner, name) for owner, name in self.borrowed[step.name]]
+            gradient = self._derivative(step.inputs[0], step.params["wrt"], tape, context)
+            return self.layers[step.name](gradient, *self._read(step, context))
         values = [tape.values[name] for name in step.inputs]
         wants = [name in self.moved for name in step.inputs]
-        rule = self.makers[step.name]()
+        rule: Rule | ChunkedRule
+        if step.name in tape.program.segments:
+            segment = tape.program.segments[step.name]
+            rule = ChunkedRule(segment, tape.chunks, self.makers, self._read, self.moved)
+            value = rule.run(values, context)
+        else:
+            rule = self.makers[step.name]()
+            value = rule.run(values, self._read(step, context), wants)
         if any(wants):
             tape.rules[step.name] = rule
-        return rule.run(values, read, wants)
+        return value
+
+    def _read(self, step: Step, context: Mapping[str, Tensor]) -> list[Tensor]:
+        """What a layer reads beside its inputs."""
+        layer = self.layers[step.name]
+        borrowed = [getattr(owner, name) for owner, name in self.borrowed[step.name]]
+        return [context[name] for name in (*layer.fields, *layer.statistics)] + borrowed
 
     def _derivative(self, scalar: str, wrt: str, tape: Tape, context: Mapping[str, Tensor]) -> Tensor:
         """d(sum of scalar)/d(positions or strain), both from one pass backward."""
@@ -117,7 +140,7 @@ class Runner:
         found = {"positions": torch.zeros_like(leaf)}
         if self.strains:
             found["strain"] = torch.zeros_like(context["cell"])
-        for step in reversed(self.steps):
+        for step in reversed(tape.program.steps):
             g = held.pop(step.name, None)
             if g is None:
                 continue
@@ -126,10 +149,20 @@ class Runner:
                 continue
             if self.strains and isinstance(self.layers[step.name], Relative):
                 _add_virial(found["strain"], tape.values[step.name], g, context)
-            for name, value in zip(step.inputs, tape.rules[step.name].pull(g), strict=True):
+            # once nobody comes here again, what the rule holds may go
+            rule = tape.rules[step.name] if len(self.scalars) > 1 else tape.rules.pop(step.name)
+            for name, value in zip(step.inputs, rule.pull(g), strict=True):
                 if value is not None and name in self.moved:
                     held[name] = held[name] + value if name in held else value
         return found
+
+
+def _unread(steps: Sequence[Step]) -> dict[str, list[str]]:
+    last = {name: step.name for step in steps for name in (step.name, *step.inputs)}
+    found: dict[str, list[str]] = {}
+    for name, reader in last.items():
+        found.setdefault(reader, []).append(name)
+    return found
 
 
 # runners of the models that are alive

@@ -169,14 +169,18 @@ class SumEdges(Layer):
 
     def forward(self, x: Tensor, edges: Tensor, species: Tensor, average_neighbors: Tensor) -> Tensor:
         y = x.new_zeros((species.shape[0], *x.shape[1:])).index_add(0, edges[1], x)
+        return self.scaled(y, edges[1], average_neighbors)
+
+    def scaled(self, y: Tensor, target: Tensor, average_neighbors: Tensor) -> Tensor:
+        """Sums [node, ...] over their N; linear and its own adjoint."""
         match self.norm:
             case "average":
                 return y * average_neighbors.reciprocal().to(y.dtype)
             case "root_average":
                 return y * average_neighbors.rsqrt().to(y.dtype)
             case "mean":
-                ones = torch.ones_like(edges[1], dtype=y.dtype)
-                degree = y.new_zeros(species.shape[0]).index_add(0, edges[1], ones).clamp(min=1.0)
+                ones = torch.ones_like(target, dtype=y.dtype)
+                degree = y.new_zeros(y.shape[0]).index_add(0, target, ones).clamp(min=1.0)
                 return y / degree.unflatten(0, (-1, *[1] * (y.dim() - 1)))
         return y
 
