@@ -12,7 +12,7 @@ from torch import Tensor
 
 from .ops import LIBRARY, pointer, toolchain
 
-_SOURCE = """
+SORT_SOURCE = """
 #include <stdint.h>
 #include <string.h>
 // A stable counting sort: row[n + 1] first holds how many edges n has, then where they end.
@@ -67,7 +67,7 @@ def _edge_order(edges: Tensor, nodes: int) -> Tensor:
     count = edges.shape[1]
     edges = edges.contiguous()
     out = torch.empty((2, nodes + 1 + count), dtype=torch.int64)
-    sort = toolchain().load(_SOURCE).sort_edges
+    sort = toolchain().load(SORT_SOURCE).sort_edges
     sort.restype = ctypes.c_int64
     for row, index in ((0, edges[1]), (1, edges[0])):
         wrong = sort(

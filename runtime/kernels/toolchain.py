@@ -9,6 +9,7 @@ import platform
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -63,6 +64,26 @@ class Toolchain:
             KernelError: it does not compile, or the result does not load.
         """
         return _load(self, source)
+
+    def compile(self, source: str, out: Path, options: Sequence[str]) -> Path:
+        """The object file of a C source.
+
+        Raises:
+            KernelError: it does not compile.
+        """
+        text = out.with_suffix(".c")
+        text.write_text(source, encoding="utf-8")
+        _run([self.path, *_FLAGS, *options, "-c", str(text), "-o", str(out)])
+        return out
+
+    def join(self, units: Sequence[Path], out: Path) -> Path:
+        """Object files as one.
+
+        Raises:
+            KernelError: the linker refuses.
+        """
+        _run([self.path, "-r", "-nostdlib", *map(str, units), "-o", str(out)])
+        return out
 
 
 @cache
@@ -120,10 +141,9 @@ def _load(toolchain: Toolchain, source: str) -> ctypes.CDLL:
 
 def _build(toolchain: Toolchain, source: str, path: Path) -> Path:
     with tempfile.TemporaryDirectory(prefix="equic-kernel-") as folder:
-        text, unit, library = (Path(folder) / name for name in ("kernel.c", "kernel.o", "kernel.so"))
-        text.write_text(source, encoding="utf-8")
         openmp = [] if toolchain.link is None else ["-fopenmp"]
-        _run([toolchain.path, *_FLAGS, *toolchain.target, *openmp, "-c", str(text), "-o", str(unit)])
+        unit = toolchain.compile(source, Path(folder) / "kernel.o", [*toolchain.target, *openmp])
+        library = Path(folder) / "kernel.so"
         _run([toolchain.path, "-shared", str(unit), "-o", str(library), *(toolchain.link or ()), "-lm"])
         return write_bytes(path, library.read_bytes())
 
