@@ -73,12 +73,13 @@ def default_sizes(
     """A system of 100 atoms at 0.05 atoms/Å^3, or a batch of 100 states, where nothing else is known."""
     number = BYTES.get(precision, 4)
     if scope.is_points and not math.isfinite(scope.cutoff):
-        return Sizes(
-            atoms=atoms, neighbors=float(atoms - 1) if neighbors is None else neighbors, bytes=number
-        )
-    if not scope.cutoff:
+        found = float(atoms - 1) if neighbors is None else neighbors
+    elif not scope.cutoff:
         return Sizes(systems=atoms, bytes=number)
-    found = estimated_neighbors(scope.cutoff) if neighbors is None else neighbors
+    else:
+        found = estimated_neighbors(scope.cutoff) if neighbors is None else neighbors
+    if scope.nearest is not None:
+        found = min(found, float(scope.nearest))
     return Sizes(atoms=atoms, neighbors=found, bytes=number)
 
 

@@ -129,6 +129,7 @@ class Code(StrEnum):
     GRADIENT_OF_JUMP = "P418"
     NOTHING_TO_TABULATE = "P419"
     MOMENTUM_DECLARED = "P420"
+    JUMPING_ENERGY = "P421"
 
     # D: data
     NO_LABELS = "D501"

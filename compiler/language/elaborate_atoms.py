@@ -45,8 +45,7 @@ from .elaborate_mp import Layers, activate, message_passing
 from .elaborate_painn import painn
 from .elaborate_pet import pet
 from .levels import ModelSource
-from .schema import AtomsSystem, ParticlesSystem, Points, Spec, System
-from .schema_points import PairsWithin
+from .schema import Points, Spec, System
 
 
 def elaborate_atoms(model: AtomsModel, where: ModelSource, spec: Spec, report: Report) -> Builder:
@@ -116,16 +115,14 @@ def has_inputs(system: System) -> bool:
 
 def reach(system: System) -> float:
     """How far a node sees in one layer; 1, the unit of length, where nothing ends that."""
-    if isinstance(system, AtomsSystem):
-        return system.cutoff
-    ends = isinstance(system, ParticlesSystem) and isinstance(system.interactions, PairsWithin)
-    return system.interactions.within if ends else 1.0  # type: ignore[union-attr]
+    ends = system.reach if isinstance(system, Points) else None
+    return 1.0 if ends is None else ends
 
 
 def _radial(layers: Layers, spec: Spec) -> None:
     """Functions of the edge length; where there is no cutoff that they could end at, a dense layer of it."""
     graph, features, top = layers.graph, layers.model.features.radial, layers.where.anchor
-    if isinstance(spec.system, ParticlesSystem) and not isinstance(spec.system.interactions, PairsWithin):
+    if isinstance(spec.system, Points) and spec.system.reach is None:
         plain = graph.add("lengths.normal", Normalize(of="lengths", name="edge_length"), top)
         graph.add("radial", Mlp(of=plain, widths=(features.count,), out=features.count, bias=True), top)
         return

@@ -79,6 +79,10 @@ def _definitions() -> dict[str, Schema]:
         # ops know their kind by default, but a spec has to say it
         if "kind" in one["properties"] and "kind" not in one.get("required", ()):
             one["required"] = ["kind", *one.get("required", ())]
+    atoms = found["AtomsSystem"]
+    atoms["required"] = [key for key in atoms["required"] if key != "cutoff"]
+    everyone = {"required": ["interactions"], "properties": {"interactions": {"const": "all"}}}
+    atoms["anyOf"] = [{"required": ["cutoff"]}, everyone]
     return found
 
 

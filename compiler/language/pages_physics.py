@@ -152,6 +152,17 @@ PAGES: dict[Code, Page] = {
         "    energy: {kind: reduce, of: atomic, to: system}",
         "Use a frame of each edge (`form: edge_z`) with `so2`, or leave the gradient out.",
     ),
+    Code.JUMPING_ENERGY: Page(
+        "forces of an energy that jumps",
+        "Forces are the derivative of the energy, but the energy is not continuous: at the caret a neighbour comes or "
+        "goes at once. Between such places the forces are right; across them the energy changes by an amount that no "
+        "force has done, so that a simulation does not conserve it, and minimisers may stall. This is a warning: "
+        "published models are made so, and errors on test sets do not show it.",
+        "system: {interactions: {nearest: 12}}\n"
+        "targets: {forces: {gradient_of: energy, wrt: positions, scale: -1}}",
+        "Read all neighbours within the cutoff, and end them by an envelope: leave `interactions` out, and `weigh` "
+        "what is summed. `equic show --why energy` names every place that jumps.",
+    ),
     Code.NOTHING_TO_TABULATE: Page(
         "nothing can be tabulated",
         "`deploy: {tabulate: ...}` puts a spline in the place of every network that sees the length of an edge, or it "

@@ -22,7 +22,7 @@ from .elements import SYMBOLS, closest_symbol
 from .scalar_types import Length, RepText, UnitText
 from .schema_data import Data
 from .schema_parts import Block, Count, Flag, Positive, Whole
-from .schema_points import RESERVED, InputField, ParticlesSystem, check_names
+from .schema_points import RESERVED, AtomInteractions, InputField, ParticlesSystem, check_names
 from .schema_train import Train
 from .wording import clip
 
@@ -47,12 +47,19 @@ _LARGEST_CUTOFF = 1000.0  # Å; what lies beyond is a slip of the unit
 
 
 class AtomsSystem(Block):
-    """Molecules and crystals: atoms of the listed species that see each other within the cutoff."""
+    """Molecules and crystals: atoms of the listed species that see each other within the cutoff.
+
+    `interactions` makes it fewer, the nearest ones, or more: all atoms of a molecule, which have no cutoff.
+    """
 
     kind: Literal["atoms"] = Field(description="molecules and crystals")
     species: tuple[str, ...] = Field(min_length=1, description="chemical symbols, in any order")
-    cutoff: Length = Field(description="how far an atom sees, a length such as `5.0 Å`")
-
+    cutoff: Length | None = Field(description="how far an atom sees, a length such as `5.0 Å`")
+    interactions: AtomInteractions | None = Field(
+        default=None,
+        description="which atoms see each other: those within the cutoff if not given, the nearest of them "
+        "(`{nearest: 12}`), or `all` of a molecule, without a `cutoff`",
+    )
     inputs: dict[str, InputField] = Field(
         default={}, description="name → what else is known of systems or atoms: a total charge, a field, ..."
     )
@@ -88,14 +95,55 @@ class AtomsSystem(Block):
 
     @field_validator("cutoff")
     @classmethod
-    def _positive(cls, cutoff: float) -> float:
-        if not _SMALLEST_CUTOFF <= cutoff <= _LARGEST_CUTOFF:
+    def _positive(cls, cutoff: float | None) -> float | None:
+        if cutoff is not None and not _SMALLEST_CUTOFF <= cutoff <= _LARGEST_CUTOFF:
             raise SpecValueError(
                 f"a cutoff is from {_SMALLEST_CUTOFF:g} to {_LARGEST_CUTOFF:g} Å, not {cutoff:g} Å",
                 help="typical values are 4 to 6 Å",
                 code=Code.OUT_OF_RANGE,
             )
         return cutoff
+
+    @model_validator(mode="before")
+    @classmethod
+    def _none_of_all(cls, given: object) -> object:
+        if isinstance(given, dict) and given.get("interactions") == "all":
+            return {"cutoff": None, **given}
+        return given
+
+    @field_validator("interactions", mode="before")
+    @classmethod
+    def _cutoff_is_within(cls, interactions: object) -> object:
+        if isinstance(interactions, dict) and "within" in interactions:
+            raise SpecValueError(
+                "how far atoms see is their `cutoff`, not `within`",
+                help="write `cutoff: 5.0 Å` beside `species`, and leave `interactions` out",
+                code=Code.CONFLICTING_KEYS,
+            )
+        return interactions
+
+    @model_validator(mode="after")
+    def _one_end(self) -> AtomsSystem:
+        if self.interactions == "all" and self.cutoff is not None:
+            raise SpecValueError(
+                "where all atoms see each other there is no cutoff",
+                help="remove `cutoff`, or `interactions: all`",
+                code=Code.CONFLICTING_KEYS,
+                at=("cutoff",),
+            )
+        if self.interactions != "all" and self.cutoff is None:
+            raise SpecValueError(
+                "`cutoff` must be a length, unless all atoms see each other",
+                help="write `5.0 Å`, or `interactions: all` without a `cutoff`",
+                code=Code.WRONG_TYPE,
+                at=("cutoff",),
+            )
+        return self
+
+    @property
+    def reach(self) -> float | None:
+        """How far an atom sees (Å); None where no distance ends that."""
+        return self.cutoff
 
 
 class PhaseSpaceSystem(Block):

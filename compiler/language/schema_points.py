@@ -78,6 +78,11 @@ Interactions = Annotated[
     Discriminator(_pairs_tag),
 ]
 
+AtomInteractions = Annotated[
+    Annotated[Literal["all"], Tag("@all")] | Annotated[PairsNearest, Tag("@nearest")],
+    Discriminator(lambda value: "@nearest" if isinstance(value, (dict, Block)) else "@all"),
+]
+
 
 class ParticlesSystem(Block):
     """Points in space with declared fields, such as bodies with charges and velocities."""
@@ -111,6 +116,11 @@ class ParticlesSystem(Block):
                     at=(k,),
                 )
         return types
+
+    @property
+    def reach(self) -> float | None:
+        """How far a particle sees; None where no distance ends that."""
+        return self.interactions.within if isinstance(self.interactions, PairsWithin) else None
 
     @property
     def species(self) -> tuple[str, ...]:

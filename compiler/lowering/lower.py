@@ -12,7 +12,6 @@ from ..ir.ops import Grad, Normalize, Reduce, Rescale, Scale, Tensor
 from ..ir.types import Cartesian, Type
 from ..language.schema import (
     HardWithin,
-    ParticlesSystem,
     Permutation,
     PhaseSpaceSystem,
     Points,
@@ -20,7 +19,6 @@ from ..language.schema import (
     Spec,
 )
 from ..language.schema_data import DataSet, Drawn, Label
-from ..language.schema_points import PairsNearest
 from ..language.schema_train import LOSS_WEIGHTS, BatchSize, LossTerm, WeightSwitch
 from ..passes.check_dynamics import conserved_quantities, is_separable
 from ..passes.context import Context
@@ -144,11 +142,10 @@ def _system(graph: Graph, ctx: Context) -> dict[str, Any]:
 def _points(system: Points, ctx: Context) -> dict[str, Any]:
     """Atoms and particles: their kinds, who sees whom, and what is known of them."""
     scope = ctx.scope
-    interactions = system.interactions if isinstance(system, ParticlesSystem) else None
     return {
         "species": list(system.species),
         "cutoff": _finite(scope.cutoff),
-        "pairs": interactions.nearest if isinstance(interactions, PairsNearest) else scope.pairs,
+        "pairs": scope.nearest or scope.pairs,
         "unit": str(scope.length),
         "periodic_stress": any(target.wrt == "strain" for target in ctx.spec.targets.values()),
         "inputs": [

@@ -232,6 +232,14 @@ def _check_inputs(spec: Spec, source: Source, report: Report) -> None:
                 help=f"give one of them another name, such as `{name}_`",
                 related=((source.span(("system", "inputs", name), key=True), "the input"),),
             )
+        if target.wrt == "strain" and isinstance(spec.system, AtomsSystem) and spec.system.reach is None:
+            report.error(
+                Code.CONFLICTING_KEYS,
+                source.span(("targets", name, "wrt")),
+                f"`{name}` is a derivative by strain, but where all atoms see each other nothing repeats",
+                help=f"remove `{name}`, or write a `cutoff` in place of `interactions: all`",
+                related=((source.span(("system", "interactions"), key=True), "declared here"),),
+            )
         if target.wrt is None or target.wrt in there:
             continue
         ours = our_value("wrt", target.wrt)

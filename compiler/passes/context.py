@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from ..ir.ops.base import Dial, Known, Scope
+from ..ir.ops.base import ANGSTROM, Dial, Known, Scope
 from ..ir.types import Index
 from ..language.diagnostics import Report
 from ..language.elaborate_state import coordinate_dims
@@ -19,7 +19,7 @@ from ..language.schema import (
     Relaxed,
     Spec,
 )
-from ..language.schema_points import PairsNearest, PairsWithin
+from ..language.schema_points import PairsNearest
 from ..language.source import Source
 from ..symmetry.units import Unit
 
@@ -96,12 +96,14 @@ def _scope_of_points(system: Points) -> Scope:
         Known(name, Index(one.per), one.rep, Unit.parse(one.unit or "1"))
         for name, one in system.inputs.items()
     )
-    if not isinstance(system, ParticlesSystem):
-        return Scope(system.kind, factors, system.species, system.cutoff, inputs=inputs)
-    pairs, cutoff = "all", math.inf
-    if isinstance(system.interactions, PairsWithin):
-        pairs, cutoff = "within", system.interactions.within
-    elif isinstance(system.interactions, PairsNearest):
-        pairs = "nearest"
-    length = Unit.parse(system.unit or "1")
-    return Scope(system.kind, factors, system.species, cutoff, (), pairs, length, inputs)  # type: ignore[arg-type]
+    nearest = system.interactions.nearest if isinstance(system.interactions, PairsNearest) else None
+    return Scope(
+        system.kind,
+        factors,
+        system.species,
+        math.inf if system.reach is None else system.reach,
+        pairs="nearest" if nearest else "all" if system.interactions == "all" else "within",
+        nearest=nearest,
+        length=Unit.parse(system.unit or "1") if isinstance(system, ParticlesSystem) else ANGSTROM,
+        inputs=inputs,
+    )

@@ -19,6 +19,7 @@ from equic.runtime.device import pick_device
 from equic.runtime.errors import EquicError
 from equic.runtime.export import Exported, Standalone
 from equic.runtime.neighbors import VerletList
+from equic.runtime.neighbors.pairs import edges_of
 
 from .distance_watch import DistanceWatch, Warn
 
@@ -37,7 +38,8 @@ class EquicCalculator(Calculator):
     Stress exists where the cell is periodic in three directions; elsewhere asking for it raises ASE's
     `PropertyNotImplementedError`. Neighbours are kept in a Verlet list: they are searched anew only when an
     atom has moved by more than half of `skin` (Å), or numbers, cell or periodicity changed, and the results
-    do not depend on it. Charges and magnetic moments of the atoms play no part. Results are copies.
+    do not depend on it. The nearest, of a model that reads no others, are picked among them at
+    every step. Charges and magnetic moments of the atoms play no part. Results are copies.
 
     Args:
         model: a `Model`, or an exported one (which has one dtype and one device).
@@ -61,7 +63,8 @@ class EquicCalculator(Calculator):
     Raises:
         EquicError: a model of another kind than atoms, or a dtype or device that an exported file does not
             have; on calculation, atoms of elements that the model does not know, or no atoms.
-        DataError: on calculation, positions that are not finite, two atoms in one place, a degenerate cell.
+        DataError: on calculation, positions that are not finite, two atoms in one place, a degenerate cell, or a
+            periodic one where all atoms see each other.
     """
 
     name = "equic"
@@ -95,8 +98,11 @@ class EquicCalculator(Calculator):
         self.device = device_of(self.model) if isinstance(self.model, Model) else self.model.device
         self.species: tuple[str, ...] = tuple(plan.system["species"])
         self._last: dict[str, np.ndarray] | None = None
-        self.cutoff = float(plan.system["cutoff"])
-        self.neighbors = VerletList(self.cutoff, skin)
+        cutoff, pairs = plan.system["cutoff"], plan.system["pairs"]
+        self.cutoff = None if cutoff is None else float(cutoff)
+        nearest = pairs if isinstance(pairs, int) else None
+        # where all atoms see each other there is nothing to search
+        self.neighbors = None if self.cutoff is None else VerletList(self.cutoff, skin, nearest)
         self._watch = None if closest is None else DistanceWatch(self.species, closest, warn)
         # index of the species by atomic number, -1 for elements that the model does not know
         self._index = np.full(len(chemical_symbols), -1, dtype=np.int64)
@@ -167,7 +173,10 @@ class EquicCalculator(Calculator):
             )
         # ASE's cell is whole wherever any direction repeats; without periodicity it plays no part
         cell = atoms.cell.array if atoms.pbc.any() else np.zeros((3, 3))
-        edges, shifts = self.neighbors.update(atoms.positions, cell, atoms.pbc, numbers)
+        if self.neighbors is None:
+            edges, shifts = edges_of(self.model.plan.system, atoms.positions, cell, atoms.pbc)
+        else:
+            edges, shifts = self.neighbors.update(atoms.positions, cell, atoms.pbc, numbers)
         if self._watch is not None:
             self._watch.look(species, edge_lengths(atoms.positions, cell, edges, shifts), edges)
         arrays = {

@@ -11,7 +11,7 @@ from ase.data import atomic_numbers, chemical_symbols
 from equic.runtime.build import Model
 from equic.runtime.errors import EquicError
 from equic.runtime.export import Exported, Standalone
-from equic.runtime.neighbors import neighbor_list
+from equic.runtime.neighbors.pairs import edges_of
 from torch import Tensor
 
 from .ase_calculator import device_of, placed
@@ -136,9 +136,7 @@ class BatchedForward:
         edges, shifts = [], []
         bounds = np.searchsorted(owner, np.arange(len(cells) + 1))
         for number, (start, end) in enumerate(pairwise(bounds)):
-            pairs, moved = neighbor_list(
-                points[start:end], cells[number], periodic, self.model.plan.system["cutoff"]
-            )
+            pairs, moved = edges_of(self.model.plan.system, points[start:end], cells[number], periodic)
             edges.append(pairs + start)
             shifts.append(moved)
         arrays = {

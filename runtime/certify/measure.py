@@ -151,7 +151,7 @@ def _atoms_items(
         crystals = baseline
     elif cells:
         crystals = measure_baseline(subject, cells)
-    elif subject.plan.kind == "particles":  # nothing repeats
+    elif subject.plan.kind == "particles" or subject.plan.system["pairs"] == "all":  # nothing repeats
         crystals = baseline
     else:
         crystals = measure_baseline(subject, random_cells(subject.plan, rng), where="in random cells")

@@ -100,7 +100,8 @@ def export_standalone(
         raise ExportError(f"`{path}` exists, and is no standalone export", help="choose another name")
     if model.plan.is_points and model.plan.system["pairs"] != "within":
         raise ExportError(
-            "a standalone folder finds neighbours within a cutoff, and this model has none",
+            "a standalone folder finds all neighbours within a cutoff, and this model reads "
+            + ("the nearest ones" if model.plan.system["pairs"] != "all" else "all pairs"),
             help="export it as `pt2`, which takes the edges as an input",
         )
     twin = recast(model, DTYPES[dtype], kernels="reference")

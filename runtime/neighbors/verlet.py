@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .lists import Array, Edges, candidate_pairs, checked_structure, within
+from .pairs import nearest_of
 
 
 class VerletList:
@@ -18,13 +19,15 @@ class VerletList:
     Args:
         cutoff: Å.
         skin: Å, ≥ 0; a wider one means fewer searches and more candidates to filter.
+        nearest: no more than so many neighbours of every atom, those nearest at this step (`nearest_of`).
     """
 
-    def __init__(self, cutoff: float, skin: float = 0.5) -> None:
+    def __init__(self, cutoff: float, skin: float = 0.5, nearest: int | None = None) -> None:
         if not (np.isfinite(cutoff) and cutoff > 0 and np.isfinite(skin) and skin >= 0):
             raise ValueError(f"cutoff must be positive and skin not negative: {cutoff}, {skin}")
         self.cutoff = cutoff
         self.skin = skin
+        self.nearest = nearest
         self.searches = 0
         self._last: _Search | None = None
 
@@ -46,7 +49,8 @@ class VerletList:
             edges, shifts = candidate_pairs(points, lattice, periodic, self.cutoff + self.skin)
             last = self._last = _Search(points.copy(), lattice.copy(), periodic, kinds, edges, shifts)
             self.searches += 1
-        return within(points, lattice, last.edges, last.shifts, self.cutoff)
+        found = within(points, lattice, last.edges, last.shifts, self.cutoff)
+        return found if self.nearest is None else nearest_of(points, lattice, *found, self.nearest)
 
 
 class _Search:

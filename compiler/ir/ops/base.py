@@ -90,8 +90,9 @@ class Known:
 class Scope:
     """What type inference knows of the system: its kind, group factors and sizes.
 
-    `pairs` says which nodes have an edge: those `within` the cutoff, `all`, or the `nearest` ones; the cutoff is
-    infinite where there is none. `length` is the unit of positions, `inputs` what is known beside them.
+    `pairs` says which nodes have an edge: those `within` the cutoff, `all`, or the `nearest` ones, so many, within
+    the cutoff; the cutoff is infinite where there is none. `length` is the unit of positions, `inputs` what is
+    known beside them.
     """
 
     kind: str
@@ -102,6 +103,7 @@ class Scope:
     pairs: Literal["within", "all", "nearest"] = "within"
     length: Unit = ANGSTROM
     inputs: tuple[Known, ...] = ()
+    nearest: int | None = None
 
     def known(self, name: str) -> Known | None:
         """The input of this name, or None."""

@@ -53,7 +53,7 @@ def prepare(
 
 
 def fingerprint(plan: Plan, spec: Mapping[str, Any]) -> dict[str, Any]:
-    """What a prepared file depends on: the file's size and time of change, labels, group, species, cutoff."""
+    """What a prepared file depends on: the file's size and time of change, labels, group, species, neighbours."""
     path = existing_file(spec["path"])
     files = sorted(item for item in path.rglob("*") if item.is_file()) if path.is_dir() else [path]
     return {
@@ -70,7 +70,8 @@ def wanted(plan: Plan, spec: Mapping[str, Any]) -> dict[str, Any]:
         "labels": {name: dict(label) for name, label in spec["labels"].items()},
         "group": spec.get("group"),
         "species": list(plan.system["species"]),
-        "cutoff": float(plan.system["cutoff"]),
+        "cutoff": plan.system["cutoff"],
+        "pairs": plan.system["pairs"],
         "inputs": [dict(entry) for entry in plan.system["inputs"]],
     }
 
