@@ -37,6 +37,10 @@ class Graph:
 
     nodes: tuple[Node, ...]
     outputs: Mapping[str, str] = field(default_factory=dict)
+    _by_name: Mapping[str, Node] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_by_name", {node.name: node for node in self.nodes})
 
     def __iter__(self) -> Iterator[Node]:
         return iter(self.nodes)
@@ -50,13 +54,10 @@ class Graph:
         return "".join(lines)
 
     def __getitem__(self, name: str) -> Node:
-        for node in self.nodes:
-            if node.name == name:
-                return node
-        raise KeyError(name)
+        return self._by_name[name]
 
     def __contains__(self, name: str) -> bool:
-        return any(node.name == name for node in self.nodes)
+        return name in self._by_name
 
     def type(self, name: str) -> Type:
         """The inferred type of a value."""
@@ -146,7 +147,7 @@ def canonicalize(graph: Graph) -> Graph:
     short = {name: f"v{k}" for k, name in enumerate(names)}
     by_name = {node.name: node for node in kept}
     nodes = tuple(
-        replace(by_name[name], name=short[name], op=by_name[name].op.renamed(short)) for name in names
+        replace(by_name[name], name=short[name], op=by_name[name].op.canonical(short)) for name in names
     )
     return Graph(nodes, {target: short[name] for target, name in graph.outputs.items()})
 

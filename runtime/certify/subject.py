@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from equic.runtime.errors import EquicError
+from equic.runtime.sizes import pair_numbers
 from numpy.typing import NDArray
 
 from .geometry import Batch, Geometry, collate
@@ -130,9 +131,9 @@ class Subject:
             yield collate(waiting, self.plan.system, self.device)
 
     def edge_bytes(self, item: Geometry) -> float:
-        """About how many bytes the edge features of a structure take: the measure of what a call costs."""
-        width = 8 * sum(step.dim for step in self.plan.steps if step.index == "edge")
-        return width * _edge_estimate(item, self.plan.system)
+        """About how many bytes the features of edges, pairs of edges and tokens take: what a call costs."""
+        edges = _edge_estimate(item, self.plan.system)
+        return 8 * sum(pair_numbers(self.plan, edges, len(item)))
 
     # -- phase space ---------------------------------------------------------------------------------------
 
@@ -159,12 +160,11 @@ class Subject:
 def _edge_estimate(item: Geometry, system: Mapping[str, Any]) -> float:
     """About how many pairs see each other."""
     count = len(item)
-    if isinstance(system["pairs"], int):
-        return count * min(count - 1, system["pairs"])
-    if not item.periodic:
-        return count * (count - 1)
-    sphere = 4.0 / 3.0 * np.pi * float(system["cutoff"]) ** 3
-    return count * max(count - 1, count * sphere / max(item.volume, 1e-9))
+    around = float(count - 1)
+    if item.periodic:
+        sphere = 4.0 / 3.0 * np.pi * float(system["cutoff"]) ** 3
+        around = max(around, count * sphere / max(item.volume, 1e-9))
+    return count * (min(around, system["pairs"]) if isinstance(system["pairs"], int) else around)
 
 
 def _brought_to(model: Any, dtype: str, device: torch.device) -> Any:

@@ -94,16 +94,18 @@ def threads_of(
     if "threads" not in settings:
         assert plan.train is not None
         batch = plan.train["batch"]
-        edges, systems = 0.0, float(batch) if isinstance(batch, int) else 0.0
+        edges, atoms, systems = 0.0, 0.0, float(batch) if isinstance(batch, int) else 0.0
         if isinstance(samples, FrameSamples):
             mean = samples.edges / len(samples)
-            atoms = float(samples.sizes("atoms").mean())
+            each = float(samples.sizes("atoms").mean())
             if isinstance(batch, int):
                 edges = min(batch, len(samples)) * mean
             else:
-                edges = float(batch["edges"]) if "edges" in batch else batch["atoms"] * mean / atoms
+                edges = float(batch["edges"]) if "edges" in batch else batch["atoms"] * mean / each
             edges /= plan.train["accumulate"]
-        settings["threads"] = threads_for(plan, edges, min(systems, len(samples)), os.cpu_count() or 1)
+            atoms = edges * each / mean if mean else 0.0
+        systems = min(systems, len(samples))
+        settings["threads"] = threads_for(plan, edges, atoms, systems, os.cpu_count() or 1)
         write_json(directory / SETTINGS, settings)
     count = int(settings["threads"])
     words = "1 thread" if count == 1 else f"{count} threads"

@@ -6,20 +6,21 @@ from contextlib import contextmanager
 
 import torch
 from equic.runtime.plan import Plan
+from equic.runtime.sizes import pair_numbers
 
 # Below this many numbers in the widest value of a batch a second thread gains nothing, and where other
 # programs want the cores too, threads that wait for each other made a step up to 30 times slower.
 NUMBERS_PER_THREAD = 4_000_000
 
 
-def threads_for(plan: Plan, edges: float, systems: float, cores: int) -> int:
-    """Threads for batches of so many edges (or rows of states): one for every 4 million numbers.
+def threads_for(plan: Plan, edges: float, atoms: float, systems: float, cores: int) -> int:
+    """Threads for batches of so many edges and atoms (or rows of states): one for every 4 million numbers.
 
-    The count is of the widest value that lives on edges, or of the widest at all where there are none.
+    The count is of the step that makes most of them on edges, pairs of edges or tokens, or of the widest at all
+    where no step does.
     """
-    on_edges = [step.dim for step in plan.steps if step.index == "edge"]
-    widest = max(on_edges, default=max(step.dim for step in plan.steps))
-    numbers = (edges if on_edges else systems) * widest
+    made = pair_numbers(plan, edges, atoms)
+    numbers = max(made, default=systems * max(step.dim for step in plan.steps))
     return max(1, min(cores, int(numbers // NUMBERS_PER_THREAD)))
 
 

@@ -84,9 +84,15 @@ def test_what_we_name_exists(section, code):
         and len(path) == 2
         and path[1] not in ("architecture", "features", "blocks", "graph")
     ):
-        name = {"MACE": "mace", "NequIP": "nequip", "Hamiltonian": "hnn", "apax": "mace"}[
-            section.split(" ")[0]
-        ]
+        name = {
+            "MACE": "mace",
+            "NequIP": "nequip",
+            "Hamiltonian": "hnn",
+            "apax": "mace",
+            "metatrain": "pet",
+            "DeePMD-kit": "deepmd_se_e2_a",
+            "Allegro": "nequip_allegro",
+        }[section.split(" ")[0]]
         assert path[1] in load_preset(name).parameters, code
 
 
@@ -101,7 +107,7 @@ def test_every_row_says_something():
     assert len(found) > 100
     for section, theirs, cell in found:
         assert cell == "–" or "`" in cell, (section, theirs)
-    for section in ("MACE", "NequIP", "Hamiltonian", "escnn", "apax", "metatrain"):
+    for section in ("MACE", "NequIP", "Hamiltonian", "escnn", "apax", "metatrain", "DeePMD-kit", "Allegro"):
         assert any(name.startswith(section) for name, _, _ in found)
 
 

@@ -1,5 +1,6 @@
 """Every optimisation keeps types, weights, numbers and gradients, costs no more, and prints what parses back."""
 
+import cProfile
 from dataclasses import replace
 
 import pytest
@@ -156,3 +157,15 @@ def test_random_models(data):
         "radial": ", ".join(str(data.draw(st.integers(1, 6))) for _ in range(data.draw(st.integers(1, 2)))),
     }
     check(ATOMS.format(**values), each=False)
+
+
+def test_compiling_takes_work_in_proportion_to_the_layers():
+    """Calls of functions, which do not depend on what else the machine does."""
+    counts = []
+    for layers in (10, 20, 40):
+        text = preset_text("mace", layers=str(layers))
+        compiled(text)  # what is kept for the next time
+        profile = cProfile.Profile()
+        profile.runcall(compiled, text)
+        counts.append(sum(one.callcount for one in profile.getstats()))
+    assert counts[2] - counts[1] < 2.3 * (counts[1] - counts[0])

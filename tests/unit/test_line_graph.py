@@ -10,10 +10,13 @@ from equic.compiler.language.source import source_from_text
 from equic.compiler.pipeline import compile_spec
 from equic.runtime.build import build_module
 from equic.runtime.certify import certify
+from equic.runtime.certify.geometry import Geometry, collate
+from equic.runtime.certify.subject import Subject
 from equic.runtime.emit import emit_torch
 from equic.runtime.errors import DataError
 from equic.runtime.neighbors.line_graph import derived_of, line_graph, reversed_edges, with_derived
 from equic.runtime.plan import Plan
+from equic.runtime.sizes import pair_numbers
 from equic.runtime.testing.inputs import (
     batch,
     permute_inputs,
@@ -200,3 +203,39 @@ def test_what_does_not_fit_is_refused(name, change, code, words):
     _, report = compiled({**GRAPH, name: {**GRAPH[name], **change}})
     assert report.errors[0].code == code
     assert words in report.errors[0].message + str(report.errors[0].help)
+
+
+# ------------------------------------------------------------------------------------------------- sizes
+
+
+def test_what_a_call_costs_counts_pairs_of_edges(model):
+    """Five atoms within one cutoff: every number of every step on edges and pairs of them, as there are."""
+    rng = np.random.default_rng(0)
+    places = rng.normal(size=(5, 3))
+    places *= 1.5 / np.linalg.norm(places, axis=1, keepdims=True)
+    item = Geometry(np.zeros(5, dtype=np.int64), places, np.zeros((3, 3)), np.zeros(3, dtype=bool))
+    edges = collate([item], model.plan.system, torch.device("cpu")).inputs["edges"]
+    rows = {"edge": edges.shape[1], "angle": line_graph(edges).shape[1]}
+    assert rows == {"edge": 20, "angle": 60}
+    made = sum(step.dim * rows.get(step.index, 0) for step in model.plan.steps)
+    assert Subject(model, "float64").edge_bytes(item) == 8 * made
+    assert made > 2 * sum(step.dim * 20 for step in model.plan.steps if step.index == "edge")
+
+
+def test_attention_over_tokens_is_as_large_as_its_pairs():
+    plan = Plan.from_json(compiled_pet().plan)
+    few, many = (max(pair_numbers(plan, edges, 10)) for edges in (100.0, 1000.0))
+    assert many > 50 * few  # as the square of the edges of an atom
+
+
+def compiled_pet():
+    text = """\
+equic: 1
+name: pet
+system: {kind: atoms, species: [H, O], cutoff: 4.0 Å}
+symmetry: {O(3): free}
+targets: {energy: {per: system, rep: 0e, unit: eV}}
+model: {architecture: pet, channels: 8, node: 8, heads: 2, forward: 8, layers: 1, depth: 1, readout: [8]}
+"""
+    report = Report()
+    return compile_spec(source_from_text(text, report=report), report, debug=True)

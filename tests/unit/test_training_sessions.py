@@ -152,11 +152,13 @@ def test_several_seeds_are_summed_up(tmp_path: Path) -> None:
 
 def test_threads_follow_the_work_of_a_step() -> None:
     plan = mace_plan(channels=64, lmax=3)
-    assert threads_for(plan, edges=100, systems=5, cores=16) == 1
-    counts = [threads_for(plan, edges=edges, systems=5, cores=16) for edges in (1e3, 1e4, 1e5)]
+    assert threads_for(plan, edges=100, atoms=10, systems=5, cores=16) == 1
+    counts = [
+        threads_for(plan, edges=edges, atoms=edges / 10, systems=5, cores=16) for edges in (1e3, 1e4, 1e5)
+    ]
     assert counts == sorted(counts)
     assert counts[-1] == 16
-    assert threads_for(hnn_plan(), edges=0, systems=100, cores=16) == 1
+    assert threads_for(hnn_plan(), edges=0, atoms=0, systems=100, cores=16) == 1
 
 
 def test_rows_go_to_a_logger(tmp_path: Path, monkeypatch: Any) -> None:

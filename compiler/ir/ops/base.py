@@ -202,11 +202,17 @@ class Op(BaseModel):
                 changes[port] = names.get(value, value)
         return self.model_copy(update=changes)
 
+    def canonical(self, names: Mapping[str, str]) -> Op:
+        """The same op, reading other names, in an order of these where order has no say."""
+        op = self.renamed(names)
+        if not self.commutative:
+            return op
+        order = sorted(op.of, key=lambda name: (len(name), name))  # type: ignore[attr-defined]
+        return op.model_copy(update={"of": tuple(order)})
+
     def text(self, names: Mapping[str, str] | None = None) -> str:
         """One line of flow-style YAML (a subset that is JSON), which parses back to this op."""
-        op = self if names is None else self.renamed(names)
-        if names is not None and self.commutative:
-            op = op.model_copy(update={"of": tuple(sorted(op.of))})  # type: ignore[attr-defined]
+        op = self if names is None else self.canonical(names)
         data = {"kind": self.kind, **op.model_dump(mode="json", exclude_defaults=True, exclude={"kind"})}  # type: ignore[attr-defined]
         return json.dumps(data, ensure_ascii=False)
 
