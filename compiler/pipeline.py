@@ -128,7 +128,9 @@ def spec_for_model(source: Source) -> Spec | None:
     kind = system.get("kind") if isinstance(system, dict) else None
     model = data.get("model")
     heads = isinstance(model, dict) and "heads" in model and "targets" in wrong
-    if kind not in _SYSTEMS or "model" in wrong or heads:  # heads are named after targets
+    if (
+        not isinstance(kind, str) or kind not in _SYSTEMS or "model" in wrong or heads
+    ):  # heads are named after targets
         return None
     filled = {"equic": 1, "name": "x", "system": _SYSTEMS[kind], "targets": {"energy": {}}}
     kept = {key: value for key, value in data.items() if key not in wrong}

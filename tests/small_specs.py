@@ -30,6 +30,18 @@ targets: {derivatives: {flow_of: hamiltonian}}
 model: {architecture: NAME}
 """,
 }
+# the ops of one round of messages, up to `nodes`, for the `graph:` of a spec of atoms
+GRAPH_LAYER = """\
+    features: {kind: embed, of: species, out: 4}
+    vectors: {kind: relative, of: positions}
+    lengths: {kind: length, of: vectors}
+    radial: {kind: radial, of: lengths, count: 4, envelope: 5}
+    harmonics: {kind: sph, of: vectors, lmax: 2}
+    sources: {kind: gather, of: features}
+    weights: {kind: mlp, of: radial, widths: [8], out: 12}
+    messages: {kind: product, of: [sources, harmonics], weights: weights, irreps: 4x0e+4x1o+4x2e}
+    nodes: {kind: reduce, of: messages, to: node, norm: average}
+"""
 # what makes a preset small, where it has the parameter
 _SMALL = {"channels": "8", "lmax": "2"}
 

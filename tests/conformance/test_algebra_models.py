@@ -14,6 +14,8 @@ from equic.runtime.plan import Plan
 from equic.runtime.testing.inputs import random_atoms_inputs, random_rotation, rotate_inputs
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from ..small_specs import GRAPH_LAYER
+
 SPEC = """\
 equic: 1
 name: algebra
@@ -24,16 +26,7 @@ targets:
 {forces}
 model:
   graph:
-    features: {{kind: embed, of: species, out: 4}}
-    vectors: {{kind: relative, of: positions}}
-    lengths: {{kind: length, of: vectors}}
-    radial: {{kind: radial, of: lengths, count: 4, envelope: 5}}
-    harmonics: {{kind: sph, of: vectors, lmax: 2}}
-    sources: {{kind: gather, of: features}}
-    weights: {{kind: mlp, of: radial, widths: [8], out: 12}}
-    messages: {{kind: product, of: [sources, harmonics], weights: weights, irreps: 4x0e+4x1o+4x2e}}
-    nodes: {{kind: reduce, of: messages, to: node, norm: average}}
-{ops}
+{layer}{ops}
     one: {{kind: linear, of: result, out: 1x0e}}
     atomic: {{kind: shift_scale, of: one, species: species, unit: eV}}
     energy: {{kind: reduce, of: atomic, to: system}}
@@ -43,7 +36,7 @@ FORCES = "  forces: {gradient_of: energy, wrt: positions, scale: -1, unit: eV/Å
 
 def compiled(ops, symmetry="{O(3): hard}", forces=True):
     lines = "\n".join(f"    {line}" for line in ops.strip().splitlines())
-    text = SPEC.format(ops=lines, symmetry=symmetry, forces=FORCES if forces else "")
+    text = SPEC.format(layer=GRAPH_LAYER, ops=lines, symmetry=symmetry, forces=FORCES if forces else "")
     report = Report()
     return compile_spec(source_from_text(text, report=report), report, debug=True)
 

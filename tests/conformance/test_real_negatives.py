@@ -13,6 +13,7 @@ from equic.runtime.plan import Plan
 from equic.runtime.testing.equivariance import representation
 from equic.runtime.testing.inputs import random_atoms_inputs, random_rotation, rotate_inputs
 
+from ..small_specs import GRAPH_LAYER
 from .checking import infer, rebuilt
 
 TURN, INVERSION = random_rotation(3), -torch.eye(3, dtype=torch.float64)
@@ -25,16 +26,7 @@ symmetry: {symmetry}
 targets: {targets}
 model:
   graph:
-    features: {{kind: embed, of: species, out: 4}}
-    vectors: {{kind: relative, of: positions}}
-    lengths: {{kind: length, of: vectors}}
-    radial: {{kind: radial, of: lengths, count: 4, envelope: 5}}
-    harmonics: {{kind: sph, of: vectors, lmax: 2}}
-    sources: {{kind: gather, of: features}}
-    weights: {{kind: mlp, of: radial, widths: [8], out: 12}}
-    messages: {{kind: product, of: [sources, harmonics], weights: weights, irreps: 4x0e+4x1o+4x2e}}
-    nodes: {{kind: reduce, of: messages, to: node, norm: average}}
-{graph}
+{layer}{graph}
 """
 ENERGY = "{energy: {per: system, rep: 0e, unit: eV}}"
 FORCES = (
@@ -44,7 +36,7 @@ FORCES = (
 
 def compiled(graph, symmetry, targets):
     lines = "\n".join(f"    {line}" for line in graph.strip().splitlines())
-    text = SPEC.format(graph=lines, symmetry=symmetry, targets=targets)
+    text = SPEC.format(layer=GRAPH_LAYER, graph=lines, symmetry=symmetry, targets=targets)
     report = Report()
     return compile_spec(source_from_text(text, report=report), report, debug=True)
 

@@ -70,6 +70,12 @@ def test_a_mistake_elsewhere_hides_no_mistake_of_the_model_and_makes_none(preset
     assert [str(d.code) for d in both.errors] == ["L101", "L119"]
 
 
+@pytest.mark.parametrize("kind", ["[atoms]", "{a: 1}", "1", "null"])
+def test_a_kind_that_is_no_word_is_reported(kind):
+    broken = SPECS["atoms"].replace("kind: atoms", f"kind: {kind}")
+    assert report_of(f"{broken}model: {{architecture: mace, nonsense: 1}}\n").has_errors
+
+
 def test_json_counts_what_is_left_out(tmp_path):
     file = tmp_path / "spec.yaml"
     file.write_text(
