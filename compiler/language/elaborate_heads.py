@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from ..ir.ops import Act, Add, Linear, Reduce, Rescale, ShiftScale, Tensor
 from ..symmetry.cartesian import cartesian_shape
@@ -206,7 +207,7 @@ def _quantity(
     ops: list[tuple[str, Add | Linear | ShiftScale | Rescale | Reduce | Tensor]] = []
     if energy is not None:
         repelled = "repulsion" in graph
-        per = "species" if energy.scale == "species" else None
+        per: Literal["species"] | None = "species" if energy.scale == "species" else None
         atomic = ShiftScale(of=value, species="species", unit=target.unit or "eV", per=per)
         ops.append(("learned" if repelled else "node", atomic))
         if repelled:
