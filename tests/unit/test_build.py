@@ -190,8 +190,8 @@ def test_names_of_steps_become_names_of_modules():
 
 
 def test_what_this_runtime_does_not_know_is_refused():
-    with pytest.raises(ArtifactError, match="step `v`: this runtime has no layer `attend`"):
-        build_module(changed(PLAN, lambda d: d["steps"][2].update(layer="attend")))
+    with pytest.raises(ArtifactError, match="step `v`: this runtime has no layer `wave`"):
+        build_module(changed(PLAN, lambda d: d["steps"][2].update(layer="wave")))
     with pytest.raises(ArtifactError, match="step `b`: layer `radial` refuses its parameters: KeyError"):
         build_module(changed(PLAN, lambda d: d["steps"][4]["params"].pop("cutoff")))
 
