@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
 from ..ir.ops import Act, Concat, Embed, Gather, Keep, Linear, Mlp, Product, Reduce, SumBlocks, Weigh
 from ..ir.ops.base import Op
@@ -84,11 +85,16 @@ def kept_kinds(have: Sequence[Irrep], sphere: Sequence[Irrep], allowed: Sequence
 
     `allowed` is what each layer may make; the last makes 0e alone.
     """
-    reached = [set(have)]
+
+    @cache  # a deep model has few irreps, and asks for each in every layer
+    def makes(one: Irrep) -> frozenset[Irrep]:
+        return frozenset(made for other in sphere for made in one * other)
+
+    reached: list[set[Irrep]] = [set(have)]
     for t, kinds in enumerate(allowed):
         may = {INVARIANT} if t + 1 == len(allowed) else kinds
-        reached.append({c for a in reached[-1] for b in sphere for c in a * b} & may)
+        reached.append({made for one in reached[-1] for made in makes(one)} & may)
     useful = {INVARIANT}
     for kinds in reversed(reached[1:-1]):
-        useful = {a for a in kinds if any(c in useful for b in sphere for c in a * b)}
+        useful = {one for one in kinds if makes(one) & useful}
     return sorted(useful, key=lambda one: (one.l, one.p))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Literal
 
 from ...symmetry.irreps import Block, Irreps
@@ -49,7 +50,11 @@ def product_paths(
     Each path makes a block of its own, as `wanted` filters; in the modes of `SUMMING` the blocks of `wanted`
     are the result, and all paths to one add up. `elementwise` couples block k with block k.
     """
-    leak = inversion_strength(relax)
+    return list(_paths(left, right, wanted, inversion_strength(relax), mode))
+
+
+@lru_cache(maxsize=512)  # every pass asks again, and layers are alike
+def _paths(left: Irreps, right: Irreps, wanted: Irreps, leak: float, mode: str) -> tuple[Path, ...]:
     targets = tuple(wanted) if mode in SUMMING else tuple(Block(0, irrep) for irrep in wanted.kinds)
     paths = []
     for i, a in enumerate(left):
@@ -64,9 +69,9 @@ def product_paths(
                     scale = 1.0 if target.irrep == allowed else leak
                     paths.append(Path(i, j, Block(mul, target.irrep), scale, k))
     if mode in SUMMING:
-        return sorted(paths, key=lambda path: path.into)
+        return tuple(sorted(paths, key=lambda path: path.into))
     paths.sort(key=lambda path: path.out.irrep.order)
-    return [replace(path, into=k) for k, path in enumerate(paths)]
+    return tuple(replace(path, into=k) for k, path in enumerate(paths))
 
 
 def weights_of(path: Path, left: Irreps, right: Irreps, mode: str) -> int:
