@@ -4,55 +4,23 @@ deepmd/golden.npz holds the peer's random models and its answers (deepmd/make_go
 makes it again with the peer and compares.
 """
 
-import json
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
-from ase import Atoms
-from equic.compiler.language.diagnostics import Report
-from equic.compiler.language.source import source_from_text
-from equic.compiler.pipeline import compile_spec
-from equic.runtime.build import build_module
 from equic.runtime.certify import Subject, reproduction_item
 from equic.runtime.errors import EquicError
 from equic.runtime.importing import answer_probes, deepmd_spec, deepmd_weights, import_deepmd
-from equic.runtime.neighbors import model_inputs
-from equic.runtime.plan import Plan
-from torch.func import functional_call
 
 from equic.importing import import_model, spec_text
 
-GOLDEN = dict(np.load(Path(__file__).parent / "deepmd/golden.npz", allow_pickle=False))
-NAMES = sorted({key.split("/")[1] for key in GOLDEN})
+from .peers import Golden, assert_same_answers, compiled_model, gradients
 
-
-def peer(name):
-    """One model as its dump holds it: weights, structures, answers."""
-    prefix = f"models/{name}/"
-    return {key.removeprefix(prefix): value for key, value in GOLDEN.items() if key.startswith(prefix)}
-
-
-def changed(name, **changes):
-    arrays = peer(name)
-    arrays["config"] = np.array(json.dumps(json.loads(str(arrays["config"])) | changes))
-    return arrays
+GOLDEN = Golden("deepmd")
+NAMES, peer, changed = GOLDEN.names, GOLDEN.peer, GOLDEN.changed
 
 
 def model_of(arrays, kernels="auto"):
-    report = Report()
-    done = compile_spec(source_from_text(spec_text("deepmd", arrays, "peer"), report=report), report)
-    report.raise_if_errors()
-    return build_module(Plan.from_json(done.plan), dtype=torch.float64, kernels=kernels)
-
-
-def structures(arrays):
-    return [
-        Atoms(*(arrays[f"structures/{i}/{key}"] for key in ("numbers", "positions")),
-              cell=arrays[f"structures/{i}/cell"], pbc=arrays[f"structures/{i}/pbc"])
-        for i in range(sum(key.endswith("/numbers") for key in arrays))
-    ]  # fmt: skip
+    return compiled_model(spec_text("deepmd", arrays, "peer"), kernels)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -61,11 +29,7 @@ def test_energies_forces_and_stress_are_those_of_the_peer(name):
     for kernels in ("auto", "reference"):
         model = model_of(arrays, kernels)
         import_deepmd(arrays, model)
-        item = reproduction_item(
-            Subject(model, "float64"), answer_probes(arrays, model.plan, source="deepmd-kit")
-        )
-        assert "energy, forces, stress" in item.measure
-        assert item.value < 1e-11, item
+        assert_same_answers(model, arrays, "deepmd-kit")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -74,20 +38,12 @@ def test_gradients_by_the_weights_are_those_of_the_peer(name):
     arrays = peer(name)
     model = model_of(arrays)
     import_deepmd(arrays, model)
-    state = {
-        key.removeprefix("state/"): torch.from_numpy(value).requires_grad_()
-        for key, value in arrays.items()
-        if key.startswith("state/")
-    }
-    inputs = model_inputs(structures(arrays), model.plan)
-    outputs = functional_call(model, deepmd_weights(arrays, model, state), (inputs,), {"create_graph": True})
-    loss = sum((outputs[key] * torch.from_numpy(arrays[f"loss/{key}"])).sum() for key in ("energy", "forces"))
-    found = torch.autograd.grad(loss, list(state.values()))
-    assert {f"gradients/{weight}" for weight in state} == {
+    found = gradients(model, arrays, deepmd_weights)
+    assert {f"gradients/{weight}" for weight in found} == {
         key for key in arrays if key.startswith("gradients")
     }
-    scale = max(float(np.abs(arrays[f"gradients/{weight}"]).max()) for weight in state)
-    for weight, ours in zip(state, found, strict=True):
+    scale = max(float(np.abs(arrays[f"gradients/{weight}"]).max()) for weight in found)
+    for weight, ours in found.items():
         theirs = torch.from_numpy(arrays[f"gradients/{weight}"])
         own = max(float(theirs.abs().max()), 1e-3 * scale)
         assert float((ours - theirs.view_as(ours)).abs().max()) <= 1e-10 * own, weight

@@ -5,57 +5,24 @@ makes it again with the peer and compares.
 """
 
 import json
-from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from equic.compiler.language.diagnostics import Report
-from equic.compiler.language.source import source_from_text
-from equic.compiler.pipeline import compile_spec
-from equic.runtime.build import build_module
-from equic.runtime.certify import Subject, certify, reproduction_item
+from equic.runtime.certify import certify
 from equic.runtime.errors import EquicError
-from equic.runtime.importing import answer_probes, import_nequip, nequip_spec, nequip_weights
+from equic.runtime.importing import import_nequip, nequip_spec, nequip_weights
 from equic.runtime.neighbors import model_inputs
-from equic.runtime.plan import Plan
-from torch.func import functional_call
 
 from equic.importing import spec_text
 
-GOLDEN = dict(np.load(Path(__file__).parent / "nequip/golden.npz", allow_pickle=False))
-NAMES = sorted({key.split("/")[1] for key in GOLDEN if key.startswith("models/")})
+from .peers import Golden, assert_same_answers, assert_same_gradients, compiled_model, gradients, structures
 
-
-def peer(name):
-    """One model as its dump holds it: weights, structures, answers."""
-    prefix = f"models/{name}/"
-    found = {key.removeprefix(prefix): value for key, value in GOLDEN.items() if key.startswith(prefix)}
-    return found | {key: value for key, value in GOLDEN.items() if key.startswith("structures/")}
+GOLDEN = Golden("nequip")
+NAMES, peer, changed = GOLDEN.names, GOLDEN.peer, GOLDEN.changed
 
 
 def model_of(arrays, kernels="auto"):
-    report = Report()
-    done = compile_spec(source_from_text(spec_text("nequip", arrays, "peer"), report=report), report)
-    report.raise_if_errors()
-    return build_module(Plan.from_json(done.plan), dtype=torch.float64, kernels=kernels)
-
-
-def structures(arrays):
-    from ase import Atoms
-
-    count = sum(key.endswith("/numbers") for key in arrays)
-    return [
-        Atoms(*(arrays[f"structures/{i}/{key}"] for key in ("numbers", "positions")),
-              cell=arrays[f"structures/{i}/cell"], pbc=arrays[f"structures/{i}/pbc"])
-        for i in range(count)
-    ]  # fmt: skip
-
-
-def changed(name, **changes):
-    arrays = peer(name)
-    arrays["config"] = np.array(json.dumps(json.loads(str(arrays["config"])) | changes))
-    return arrays
+    return compiled_model(spec_text("nequip", arrays, "peer"), kernels)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -64,11 +31,7 @@ def test_energies_forces_and_stress_are_those_of_the_peer(name):
     for kernels in ("auto", "reference"):
         model = model_of(arrays, kernels)
         import_nequip(arrays, model)
-        item = reproduction_item(
-            Subject(model, "float64"), answer_probes(arrays, model.plan, source="nequip")
-        )
-        assert "energy, forces, stress" in item.measure
-        assert item.value < 1e-11, item
+        assert_same_answers(model, arrays, "nequip")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -77,25 +40,7 @@ def test_gradients_by_the_weights_are_those_of_the_peer(name):
     arrays = peer(name)
     model = model_of(arrays)
     import_nequip(arrays, model)
-    state = {
-        key.removeprefix("state/"): torch.from_numpy(value).requires_grad_()
-        for key, value in arrays.items()
-        if key.startswith("state/")
-    }
-    inputs = model_inputs(structures(arrays), model.plan)
-    outputs = functional_call(model, nequip_weights(arrays, model, state), (inputs,), {"create_graph": True})
-    loss = sum((outputs[key] * torch.from_numpy(arrays[f"loss/{key}"])).sum() for key in ("energy", "forces"))
-    found = torch.autograd.grad(loss, list(state.values()), allow_unused=True)
-    compared = 0
-    for weight, ours in zip(state, found, strict=True):
-        theirs = torch.from_numpy(arrays[f"gradients/{weight}"])
-        if ours is None:
-            assert not theirs.any(), weight
-            continue
-        scale = float(theirs.abs().max())
-        assert float((ours - theirs).abs().max()) <= 1e-10 * scale, weight
-        compared += 1
-    assert compared >= 6
+    assert_same_gradients(gradients(model, arrays, nequip_weights), arrays)
 
 
 def test_energies_with_a_scale_for_each_species():

@@ -5,60 +5,32 @@ again with the peer and compares.
 """
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import yaml
-from ase import Atoms
-from equic.compiler.language.diagnostics import Report
-from equic.compiler.language.source import source_from_text
-from equic.compiler.pipeline import compile_spec
-from equic.runtime.build import build_module
-from equic.runtime.certify import Subject, reproduction_item
 from equic.runtime.errors import EquicError
-from equic.runtime.importing import answer_probes, import_pet, pet_spec, pet_weights
-from equic.runtime.neighbors import model_inputs
-from equic.runtime.plan import Plan
-from torch.func import functional_call
+from equic.runtime.importing import import_pet, pet_spec, pet_weights
 
 from equic.importing import TARGETS
 
-GOLDEN = dict(np.load(Path(__file__).parent / "pet/golden.npz", allow_pickle=False))
-NAMES = sorted({key.split("/")[1] for key in GOLDEN})
+from .peers import Golden, assert_same_answers, compiled_model, gradients
+
+GOLDEN = Golden("pet")
+NAMES, peer = GOLDEN.names, GOLDEN.peer
 SPEC = {"equic": 1, "name": "peer", "symmetry": {"O(3)": "free"}, "targets": TARGETS}
 
 
-def peer(name):
-    """One model as the file holds it: weights, structures, answers."""
-    prefix = f"models/{name}/"
-    return {key.removeprefix(prefix): value for key, value in GOLDEN.items() if key.startswith(prefix)}
-
-
 def changed(name, **hypers):
-    arrays = peer(name)
-    config = json.loads(str(arrays["config"]))
-    config["hypers"] |= hypers
-    arrays["config"] = np.array(json.dumps(config))
-    return arrays
+    before = json.loads(str(peer(name)["config"]))["hypers"]
+    return GOLDEN.changed(name, hypers=before | hypers)
 
 
 def model_of(arrays, kernels="auto", species=None):
     spec = SPEC | pet_spec(arrays)
     spec["system"] |= {"species": species} if species else {}
-    report = Report()
-    done = compile_spec(source_from_text(yaml.safe_dump(spec, allow_unicode=True), report=report), report)
-    report.raise_if_errors()
-    return build_module(Plan.from_json(done.plan), dtype=torch.float64, kernels=kernels)
-
-
-def structures(arrays):
-    return [
-        Atoms(*(arrays[f"structures/{i}/{key}"] for key in ("numbers", "positions")),
-              cell=arrays[f"structures/{i}/cell"], pbc=arrays[f"structures/{i}/pbc"])
-        for i in range(sum(key.endswith("/numbers") for key in arrays))
-    ]  # fmt: skip
+    return compiled_model(yaml.safe_dump(spec, allow_unicode=True), kernels)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -69,11 +41,7 @@ def test_energies_forces_and_stress_are_those_of_the_peer(name):
     for kernels, species in (("auto", None), ("reference", backwards)):
         model = model_of(arrays, kernels, species)
         import_pet(arrays, model)
-        item = reproduction_item(
-            Subject(model, "float64"), answer_probes(arrays, model.plan, source="metatrain")
-        )
-        assert "energy, forces, stress" in item.measure
-        assert item.value < 1e-11, item
+        assert_same_answers(model, arrays, "metatrain")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -82,17 +50,9 @@ def test_gradients_by_the_weights_are_those_of_the_peer(name):
     arrays = peer(name)
     model = model_of(arrays)
     import_pet(arrays, model)
-    state = {
-        key.removeprefix("state/"): torch.from_numpy(value).requires_grad_()
-        for key, value in arrays.items()
-        if key.startswith("state/")
-    }
-    inputs = model_inputs(structures(arrays), model.plan)
-    outputs = functional_call(model, pet_weights(arrays, model, state), (inputs,), {"create_graph": True})
-    loss = sum((outputs[key] * torch.from_numpy(arrays[f"loss/{key}"])).sum() for key in ("energy", "forces"))
-    found = torch.autograd.grad(loss, list(state.values()))
-    expected = torch.from_numpy(arrays["gradients"]).split([value.numel() for value in found])
-    for weight, ours, theirs in zip(state, found, expected, strict=True):
+    found = gradients(model, arrays, pet_weights)
+    expected = torch.from_numpy(arrays["gradients"]).split([value.numel() for value in found.values()])
+    for (weight, ours), theirs in zip(found.items(), expected, strict=True):
         assert theirs.any(), weight
         assert float((ours.flatten() - theirs).abs().max()) <= 1e-11 * float(theirs.abs().max()), weight
 
