@@ -24,6 +24,18 @@ _RADII = """
 COVALENT_RADII: dict[str, float] = dict(zip(SYMBOLS, map(float, _RADII.split()), strict=False))
 
 
+def symbol_of(number: object) -> str | None:
+    """The symbol of an atomic number, also of one that is a text; None where it is none.
+
+    Example:
+        >>> symbol_of(8), symbol_of("26"), symbol_of(0), symbol_of("H")
+        ('O', 'Fe', None, None)
+    """
+    if isinstance(number, str) and number.isascii() and number.isdigit() and len(number) < 4:
+        number = int(number)
+    return SYMBOLS[number - 1] if type(number) is int and 1 <= number <= len(SYMBOLS) else None
+
+
 def closest_symbol(text: str) -> str:
     """The symbol most like `text`: wrong case first, then wrong letters."""
     if text.capitalize() in SYMBOLS:

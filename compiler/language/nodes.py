@@ -21,6 +21,7 @@ class Node:
     `value` is a scalar, a dict of nodes, or a tuple of nodes. `key` is the span of its key in a mapping.
     `text` is what the user wrote for a scalar (quotes removed), so that `1e0` is not lost in `1.0`.
     `alias` marks a value that stands in the text as `*name`; its content points to the anchor.
+    `search` is the range that was written where this value stands for its middle.
     """
 
     value: "Scalar | dict[str, Node] | tuple[Node, ...]"
@@ -29,6 +30,7 @@ class Node:
     text: str | None = None
     quoted: bool = False
     alias: bool = False
+    search: "dict[str, Node] | None" = None
 
     def at(self, path: Path) -> "Node | None":
         """The node at a path below this one, or None."""

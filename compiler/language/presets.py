@@ -18,6 +18,7 @@ from .diagnostics import Report
 from .foreign import key_help, our_key, our_value, same_meaning
 from .nodes import Node, node_from
 from .scalars import read_scalar
+from .search_errors import middle_help, report_whole
 from .source import Source
 from .spans import Span
 from .wording import FALSE_FRIENDS, certain, clip, listed, nearest
@@ -158,6 +159,10 @@ def fill_preset(
         problem = _problem(preset.parameters[name], value)
         if problem:
             code, text = problem
+            node = source.root.at(path)
+            if preset.parameters[name].type == "int" and report_whole(name, node, report):
+                fine = False
+                continue
             ours = our_value(name, value)
             if ours not in (preset.parameters[name].choices or ()):
                 ours = None
@@ -165,7 +170,9 @@ def fill_preset(
                 code,
                 source.span(path),
                 f"`{name}` {text}, not `{clip(_show(value))}`",
-                help=f"what others call `{_show(value)}` is `{ours}` here" if ours is not None else None,
+                help=f"what others call `{_show(value)}` is `{ours}` here"
+                if ours is not None
+                else middle_help(node),
                 fix=source.instead(path, ours or _meant(preset.parameters[name], value)),
             )
             fine = False

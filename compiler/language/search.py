@@ -99,7 +99,8 @@ class _Extractor:
             self.report.give_up(node.span)
             return Node(None, node.span, node.key)
         spaces.append(space)
-        return replace(space.node(space.default), key=node.key)
+        written = search.value if isinstance(search.value, dict) and space.kind != "choice" else None
+        return replace(space.node(space.default), key=node.key, search=written)
 
     def refuse_nested(self, node: Node) -> None:
         children: tuple[Node, ...] = ()
@@ -214,8 +215,7 @@ class _Extractor:
                 f"a logarithmic range must start above 0, not at {keys['low'].text}",
                 "raise `low`, or remove `log: true`",
             )
-            log = False
-        step = self.step(keys, step_of, log, high - low)
+        step = self.step(keys, step_of, log, high - low, unit)
         whole = isinstance(low, int) and isinstance(high, int) and (step is None or isinstance(step, int))
         if whole and low == 0 and high == 1:
             self.report.warning(
@@ -226,7 +226,8 @@ class _Extractor:
             )
         if not whole:
             low, high = float(low), float(high)
-        default: Number = _middle(low, high, log, step, whole)
+        # of a logarithm that cannot be taken nothing is said but that
+        default: Number = high if log and low <= 0 else _middle(low, high, log, step, whole)
         space = SearchSpace(
             path,
             "int" if whole else "float",
@@ -242,11 +243,20 @@ class _Extractor:
         return self.with_default(space, keys.get("default"))
 
     def step(
-        self, keys: dict[str, Node], found: tuple[Number, str | None] | None, log: bool, width: Number
+        self,
+        keys: dict[str, Node],
+        found: tuple[Number, str | None] | None,
+        log: bool,
+        width: Number,
+        unit: str | None,
     ) -> Number | None:
         if found is None:
             return None
-        step = found[0]
+        step, own = found
+        if own not in (None, unit):
+            words = f"`low` is in {_unit_words(unit)}, and `step` in {_unit_words(own)}"
+            self.error(Code.BAD_STEP, keys["step"].span, words, "write both in the same unit")
+            return None
         if log:
             place = keys["step"].key or keys["step"].span
             self.error(Code.BAD_STEP, place, "a logarithmic range has no `step`", "remove `step` or `log`")

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from .elements import SYMBOLS
+from .elements import symbol_of
 from .fixes import Fix, replacing, wrapping
 from .locate import Located, SchemaWalk
 from .nodes import Node
@@ -23,7 +23,7 @@ def type_help(
     if "`true` or `false`" in expected and isinstance(value, str) and value.lower() in FALSE_FRIENDS:
         return f"write `{FALSE_FRIENDS[value.lower()]}`"
     if "a text" in expected and type(value) is int and "species" in place.path[:-1]:
-        symbol = _symbol(value)
+        symbol = symbol_of(value)
         return f"write the symbol: `{symbol}`" if symbol else "write chemical symbols, such as `H`"
     if "a text" in expected and isinstance(value, (bool, int, float)):
         return "put it in quotes"
@@ -46,7 +46,7 @@ def type_fix(expected: Sequence[str], value: Any, place: Located, node: Node) ->
         return replacing(node.span, FALSE_FRIENDS[value.lower()])
     if "a text" in expected and isinstance(value, (bool, int, float)):
         if "species" in place.path[:-1]:
-            symbol = _symbol(value)
+            symbol = symbol_of(value)
             return replacing(node.span, symbol) if symbol is not None else None
         return replacing(node.span, f'"{node.text}"')
     if isinstance(value, str) and {"a number", "a whole number"} & set(expected):
@@ -74,11 +74,6 @@ def _mapping_help(value: Any, place: Located, walk: SchemaWalk, loc: tuple[str |
     holder = walk.locate(loc[:-1]).model
     field = holder.model_fields.get(str(path[-1])) if holder is not None else None
     return f"it maps {field.description}" if field is not None and "→" in (field.description or "") else None
-
-
-def _symbol(number: object) -> str | None:
-    """The chemical symbol of an atomic number."""
-    return SYMBOLS[number - 1] if type(number) is int and 1 <= number <= len(SYMBOLS) else None
 
 
 def keys_help(known: Sequence[str]) -> str | None:

@@ -17,6 +17,7 @@ from .foreign import GROUPS, key_help, our_key, our_value, same_meaning
 from .locate import Located, SchemaWalk
 from .nodes import Path, path_text
 from .scalars import write_scalar
+from .search_errors import middle_help, report_unit, report_whole
 from .source import Source
 from .spans import Span
 from .type_help import keys_help, type_fix, type_help
@@ -197,6 +198,7 @@ class _Writer:
         fix: Fix | None = None,
     ) -> None:
         span = self.source.span(path, key=item.place.on_key)
+        help = help or middle_help(self.source.root.at(path))
         self.report.error(code, span, f"{place_words(path)} {words}", help=help, fix=fix)
 
     def instead(self, item: _Found, path: Path, text: str | None, *, safe: bool = True) -> Fix | None:
@@ -322,6 +324,8 @@ class _Writer:
         error = item.error["ctx"]["error"]
         if isinstance(error, SpecValueError):
             path = (*path, *error.at)
+            if error.code == Code.MISSING_UNIT and report_unit(self.source.root.at(path), "Å", self.report):
+                return
             fix = self.instead(item, path, None if error.instead is None else write_scalar(error.instead))
             self.report.error(error.code, self.at(item, path), error.message, help=error.help, fix=fix)
         else:
@@ -353,6 +357,9 @@ class _Writer:
 
     def mistyped(self, expected: Sequence[str], item: _Found, path: Path) -> None:
         value = item.error["input"]
+        node = self.source.root.at(path)
+        if "a whole number" in expected and report_whole(str(path[-1]), node, self.report):
+            return
         if len(expected) > 1:
             expected_words = f"{', '.join(expected[:-1])} or {expected[-1]}"
         else:

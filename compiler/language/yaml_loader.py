@@ -12,6 +12,7 @@ import yaml
 
 from .codes import Code
 from .diagnostics import Report
+from .elements import symbol_of
 from .fixes import replacing
 from .nodes import Node, Scalar
 from .scalars import read_scalar
@@ -28,6 +29,7 @@ _Parser: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # a PyYAML without
 _FORBIDDEN = re.compile(
     "[^\t\n\r\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
 )
+_OF_SPECIES = ("isolated_atoms", "E0s")  # what others key by atomic numbers
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _TAGS = {f"tag:yaml.org,2002:{name}": name for name in ("null", "bool", "int", "float", "str", "seq", "map")}
 
@@ -97,6 +99,7 @@ class _Reader:
         self.values = 0
         self.deepest = 0
         self.parser = _Parser(text)
+        self.under: str | None = None  # the key of the mapping that is read
 
     def read(self) -> Node | None:
         try:
@@ -229,7 +232,9 @@ class _Reader:
         while not isinstance(key := self.next(), yaml.MappingEndEvent):
             name = self.key(key, depth)
             key_span = self.span(key)
+            outer, self.under = self.under, name
             node = self.value(self.next(), depth + 1)
+            self.under = outer
             last = max(node.span, key_span, key=lambda span: span.end)
             if name is None:
                 continue
@@ -270,12 +275,16 @@ class _Reader:
             return None
         if not isinstance(node.value, str):
             text = node.text or ""
+            meant = f'"{text}"' if text else None
+            help = f"put it in quotes: `{meant}`" if text else "write a key before the `:`"
+            if self.under in _OF_SPECIES and (symbol := symbol_of(node.value)) is not None:
+                meant, help = symbol, f"write the symbol: `{symbol}`"
             self.report.error(
                 Code.KEY_NOT_TEXT,
                 node.span,
                 f"the key `{text}` is {_name(node.value)}, not a text",
-                help=f'put it in quotes: `"{text}"`' if text else "write a key before the `:`",
-                fix=replacing(node.span, f'"{text}"') if text and event.tag is None else None,
+                help=help,
+                fix=replacing(node.span, meant) if meant is not None and event.tag is None else None,
             )
             self.report.give_up(node.span)
         return node.text

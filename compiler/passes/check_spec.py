@@ -8,6 +8,7 @@ from collections.abc import Container, Iterable, Sequence
 
 from ..language.codes import Code
 from ..language.diagnostics import Report
+from ..language.elements import symbol_of
 from ..language.foreign import GROUPS as FOREIGN_GROUPS
 from ..language.foreign import our_value
 from ..language.schema import GROUPS, AtomsSystem, Permutation, PhaseSpaceSystem, Relaxed, Spec, Target
@@ -293,11 +294,16 @@ def _check_isolated_atoms(spec: Spec, source: Source, report: Report) -> None:
     given, species = spec.data.isolated_atoms, spec.system.species
     for symbol in given:
         if symbol not in species:
+            meant = symbol_of(symbol) or symbol.capitalize()
+            sure = meant in species and meant not in given
             report.error(
                 Code.ISOLATED_ATOMS,
                 source.span((*path, symbol), key=True),
-                f"`{symbol}` is not a species of the system",
-                help=f"remove it, or add it to the species, which are {', '.join(species)}",
+                f"`{clip(symbol)}` is not a species of the system",
+                help=f"write the symbol: `{meant}`"
+                if sure
+                else f"remove it, or add it to the species, which are {', '.join(species)}",
+                fix=source.instead((*path, symbol), meant, key=True) if sure else None,
             )
     missing = [symbol for symbol in species if symbol not in given]
     if missing and set(given) <= set(species):

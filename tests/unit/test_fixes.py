@@ -29,6 +29,7 @@ targets:
 model: {architecture: mace, channels: 4, layers: 1}
 data:
   train: {path: a.xyz, labels: {energy: {key: energy, unit: eV}}}
+  isolated_atoms: {H: -13.6, C: -1029.5}
 train: {epochs: 10, optimizer: adam, loss: {energy: {weight: 1.0}}}
 """
 # what a user wrote -> what was meant
@@ -50,13 +51,27 @@ SLIPS = {
     "labels: {enrgy:": "labels: {energy:",
     "loss: {Energy:": "loss: {energy:",
     "path: 7,": 'path: "7",',
+    "{1: -13.6,": "{H: -13.6,",
+    '{"1": -13.6,': "{H: -13.6,",
+    "epochs: {search: {low: 2.0, high: 2e1}}": "epochs: {search: {low: 2, high: 20}}",
 }
 # a guess remains a guess
-GUESSES = ("cutoff: 4.0}", "species: [Hx, C]", "architecture: xyz", "optimizer: sgd", "channels: many")
+GUESSES = (
+    "layers: {search: {low: 1.5, high: 3}}",
+    "cutoff: 4.0}",
+    "species: [Hx, C]",
+    "architecture: xyz",
+    "optimizer: sgd",
+    "channels: many",
+)
 
 
 def damaged(slip: str, meant: str) -> str:
-    wanted = {'path: "7",': "path: a.xyz,", "4.0 angstrom": "4.0 Å"}.get(meant, meant)
+    wanted = {
+        "epochs: {search: {low: 2, high: 20}}": "epochs: 10",
+        'path: "7",': "path: a.xyz,",
+        "4.0 angstrom": "4.0 Å",
+    }.get(meant, meant)
     assert SOUND.count(wanted) == 1
     return SOUND.replace(wanted, slip)
 
@@ -147,6 +162,7 @@ class TestSlips:
             SOUND.replace("  energy:", "\tenergy:")
             .replace("  forces:", "\tforces:")
             .replace("  train: {", "\ttrain: {")
+            .replace("  isolated", "\tisolated")
         )
         file.write_text(text, encoding="utf-8")
         assert fix_spec(file).after[str(file)] == SOUND
