@@ -20,9 +20,9 @@ lint: $(VENV)/.test
 	$(BIN)/mypy compiler
 
 # The programs that ours is measured against, each in its own environment: their answers are made anew and
-# compared with those that the tests hold.
+# compared with those that the tests hold. benchmarks/speed*.py run them, too.
 oracles: .venv-mace/.installed .venv-nequip/.installed .venv-allegro/.installed \
-		.venv-deepmd/.installed .venv-pet/.installed $(VENV)/.test
+		.venv-deepmd/.installed .venv-pet/.installed .venv-symmetrix/.installed $(VENV)/.test
 	mkdir -p build/oracles
 	.venv-mace/bin/python -W ignore tests/oracles/mace/make_golden.py build/oracles/mace.npz \
 		--compare tests/oracles/mace/golden.npz
@@ -57,4 +57,4 @@ $(VENV)/.test: $(VENV)/.torch pyproject.toml
 	@touch $@ $(VENV)/.demo
 
 clean:
-	rm -rf $(VENV) .venv-mace .venv-nequip .venv-allegro .venv-deepmd .venv-pet build runs
+	rm -rf $(VENV) .venv-mace .venv-nequip .venv-allegro .venv-deepmd .venv-pet .venv-symmetrix build runs

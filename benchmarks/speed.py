@@ -10,22 +10,18 @@ thread processor time is measured, which other programs on the machine do not ad
 clock. The peer runs as its own training and calculator run it.
 """
 
-import json
-import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
-from common import ROOT, Measurement, Row, cores, paired_ratio, parser, run, spread_of
+from common import ROOT, Measurement, Row, cores, parser, run
+from side_by_side import Peer, check, draw, in_turn, packed, plan_of, row_of, timed, without_atoms
 from step_time import CUTOFF, structures
 
 WHAT = ("energy+forces", "tabulated", "training step")
@@ -46,10 +42,6 @@ BARS = {
     ("big", "training step"): (4.0, 10.0),
     ("small", "training step"): (4.0, 10.0),
 }
-# the peer's scripted products are compiled and measured by torch during their first calls
-WARMUP = 6
-# seconds for each group of a case, beside three rounds that are always taken
-BUDGET = 40.0
 # of the RMS of the forces, and of that of the energies without those of the isolated atoms
 AGREEMENT = {"float64": 1e-8, "float32": 1e-4, "tables": 1e-4}
 
@@ -81,48 +73,6 @@ def cases(quick: bool) -> Iterator[Case]:
         yield Case(model, system, dtype, count)
 
 
-class Peer:
-    """mace-torch in its own process."""
-
-    def __init__(self, python: Path) -> None:
-        if not python.exists():
-            raise SystemExit(f"{python} does not exist; `make oracles` makes it, --peer names another")
-        self.python = python
-
-    def __enter__(self) -> "Peer":
-        self.process = subprocess.Popen(
-            [self.python, "-W", "ignore", WORKER],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.process.kill()
-        self.process.wait()
-
-    def ask(self, **command: Any) -> Any:
-        """One command, and its answer."""
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        print(json.dumps(command), file=self.process.stdin, flush=True)
-        answer = self.process.stdout.readline()
-        if not answer:
-            raise SystemExit(f"{self.python} {WORKER} ended with {self.process.wait()}; run it to see why")
-        return json.loads(answer)
-
-    def version(self) -> str:
-        """Of mace-torch."""
-        code = "import importlib.metadata as m; print(m.version('mace-torch'))"
-        return subprocess.run(
-            [self.python, "-c", code], capture_output=True, text=True, check=True
-        ).stdout.strip()
-
-
 def groups_of(case: Case) -> Iterator[tuple[str, ...]]:
     """What is measured in a case: training where a batch is like those of training."""
     yield GROUPS[0]
@@ -131,56 +81,26 @@ def groups_of(case: Case) -> Iterator[tuple[str, ...]]:
 
 
 def measure(case: Case, whats: Sequence[str], repeats: int, python: Path) -> Sequence[Row]:
-    """Rows of a case: ours and the peer in turn, ours first in every other round."""
-    clock = time.process_time if case.threads == 1 else time.perf_counter
-    with Peer(python) as peer, tempfile.TemporaryDirectory() as folder:
+    """Rows of a case."""
+    with Peer(python, WORKER) as peer, tempfile.TemporaryDirectory() as folder:
         ours = prepare(case, peer, Path(folder) / "weights.npz")
-        seconds: dict[str, tuple[list[float], list[float]]] = {what: ([], []) for what in whats}
-        began_all = time.monotonic()
-        for number in range(repeats + WARMUP):
-            late = time.monotonic() - began_all > BUDGET
-            if late and all(len(taken) >= 3 for taken, _ in seconds.values()):
-                break
-            for what in whats:
-                for mine in (True, False) if number % 2 else (False, True):
-                    if mine:
-                        began = clock()
-                        ours[what]()
-                        taken = clock() - began
-                    else:
-                        taken = peer.ask(do="step", name=OF_PEER[what])["seconds"]
-                    # a peer that takes seconds for a step has warmed up sooner
-                    if number >= (2 if late else WARMUP):
-                        seconds[what][0 if mine else 1].append(taken)
-        source = f"mace-torch {peer.version()}, measured side by side"
+        pairs = {what: (timed(ours[what], case.threads), peer.step(OF_PEER[what])) for what in whats}
+        seconds = in_turn(pairs, repeats)
+        source = f"mace-torch {peer.version('mace-torch')}, measured side by side"
     return [_row(case, what, *seconds[what], source) for what in whats]
 
 
 def _row(case: Case, what: str, ours: list[float], theirs: list[float], source: str) -> Row:
-    spread = spread_of(ours)
     # the bars are for batches and crystals; of one molecule speed_alone.py has those for latency
-    floor, aim = (None, None) if case.system == "single" else BARS.get((case.model, what), (None, None))
-    return Row(
-        name=case.name(what),
-        value=1e3 * statistics.median(ours),
-        unit="ms",
-        better="lower",
-        reference=1e3 * statistics.median(theirs),
-        source=source,
-        ratio=paired_ratio(ours, theirs)[0],
-        floor=floor,
-        aim=aim,
-        spread=None if spread is None else 1e3 * spread,
-        threads=case.threads,
-        dtype=case.dtype,
-    )
+    bars = (None, None) if case.system == "single" else BARS.get((case.model, what), (None, None))
+    return row_of(case.name(what), ours, theirs, source, bars, threads=case.threads, dtype=case.dtype)
 
 
 def prepare(case: Case, peer: Peer, weights: Path) -> dict[str, Callable[[], object]]:
     """The peer's model, and our steps with its weights on the same batch, once their answers agree."""
     import torch
     from equic.runtime.build import build_module
-    from equic.runtime.importing import import_mace
+    from equic.runtime.importing import import_mace, mace_spec
     from equic.runtime.neighbors import model_inputs
     from equic.runtime.tabulate import build_tables
 
@@ -195,27 +115,19 @@ def prepare(case: Case, peer: Peer, weights: Path) -> dict[str, Callable[[], obj
         dtype=case.dtype,
         threads=case.threads,
         weights=str(weights),
-        structures=[
-            {
-                "numbers": atoms.numbers.tolist(),
-                "positions": atoms.positions.tolist(),
-                "cell": atoms.cell.tolist(),
-                "pbc": atoms.pbc.tolist(),
-            }
-            for atoms in frames
-        ],
+        structures=packed(frames),
         by_energy=by_energy.tolist(),
         by_forces=by_forces.tolist(),
     )
     with np.load(weights, allow_pickle=False) as arrays:
-        plan = plan_of(arrays)
+        plan = plan_of(mace_spec(arrays))
         model = build_module(plan, seed=0, dtype=torch.float64)
         import_mace(arrays, model)
     model = model.to(getattr(torch, case.dtype))
     inputs = model_inputs(frames, plan)
     a, b = torch.from_numpy(by_energy), torch.from_numpy(by_forces)
 
-    def predict() -> object:
+    def predict() -> Any:
         return model(inputs)
 
     def train() -> object:
@@ -225,20 +137,15 @@ def prepare(case: Case, peer: Peer, weights: Path) -> dict[str, Callable[[], obj
         loss.backward()
         return loss
 
-    outputs = model(inputs)
-    isolated = model.statistics.atomic_energies[inputs["species"]]
-    outputs["energy"] -= torch.zeros_like(a).index_add(0, inputs["system"], isolated)
-    check(outputs, answer, case.dtype)
+    check(without_atoms(predict(), model, inputs), answer, AGREEMENT[case.dtype], case.dtype)
     if inputs["edges"].shape[1] != answer["edges"]:
         raise SystemExit("the two programs find different neighbours")
     tabulated = build_tables(model, TABLES)
 
-    def look_up() -> object:
+    def look_up() -> Any:
         return tabulated(inputs)
 
-    outputs = tabulated(inputs)
-    outputs["energy"] -= torch.zeros_like(a).index_add(0, inputs["system"], isolated)
-    check(outputs, answer, "tables")
+    check(without_atoms(look_up(), model, inputs), answer, AGREEMENT["tables"], "tables")
     return dict(zip(WHAT, (predict, look_up, train), strict=True))
 
 
@@ -261,57 +168,6 @@ def settings(case: Case, frames: Sequence[Any]) -> dict[str, Any]:
     }
 
 
-def plan_of(arrays: Any) -> Any:
-    """Our plan of the peer's model, with energy and forces."""
-    import yaml
-    from equic.compiler.language.diagnostics import Report
-    from equic.compiler.language.source import source_from_text
-    from equic.compiler.pipeline import compile_spec
-    from equic.runtime.importing import mace_spec
-    from equic.runtime.plan import Plan
-
-    targets = {
-        "energy": {"per": "system", "rep": "0e", "unit": "eV"},
-        "forces": {"gradient_of": "energy", "wrt": "positions", "scale": -1},
-    }
-    spec = {"equic": 1, "name": "peer", "symmetry": {"O(3)": "hard"}, "targets": targets}
-    report = Report()
-    text = yaml.safe_dump(spec | mace_spec(arrays), allow_unicode=True)
-    done = compile_spec(source_from_text(text, report=report), report)
-    report.raise_if_errors()
-    assert done.plan is not None
-    return Plan.from_json(done.plan)
-
-
-def check(outputs: dict[str, Any], answer: dict[str, Any], dtype: str) -> None:
-    """Refuse to time two models that are not the same."""
-    for what in ("energy", "forces"):
-        theirs = np.array(answer[what])
-        error = float(np.abs(outputs[what].numpy() - theirs).max() / np.sqrt((theirs**2).mean()))
-        if not error < AGREEMENT[dtype]:
-            raise SystemExit(f"{what} differ by {error:.1e} of their scale in {dtype}: nothing is timed")
-
-
-def draw(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    """How many times faster each row is, and where its floor lies, as a picture."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "equic", "font.size": 9}):
-        figure, axes = pyplot.subplots(figsize=(8, 0.8 + 0.3 * len(rows)), layout="constrained")
-        names = [f"{row['name']}, {row['dtype']}, {row['threads']} thread(s)" for row in rows]
-        axes.barh(names, [row["ratio"] for row in rows], color="tab:blue", height=0.6)
-        floors = [(number, row["floor"]) for number, row in enumerate(rows) if row["floor"] is not None]
-        axes.plot([x for _, x in floors], [y for y, _ in floors], "k|", markersize=12, label="floor")
-        axes.invert_yaxis()
-        axes.set_xlabel("times faster than mace-torch, same weights")
-        axes.legend(loc="lower right", frameon=False)
-        figure.savefig(path, format="svg", metadata={"Date": None})
-        pyplot.close(figure)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line."""
     options = parser(__doc__.splitlines()[0])
@@ -328,7 +184,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ]
     result = run("speed", groups, given)
     if given.json is not None:
-        draw(given.json.with_suffix(".svg"), result["rows"])
+        draw(given.json.with_suffix(".svg"), result["rows"], "mace-torch")
     return 0
 
 

@@ -21,7 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from common import Measurement, Row, cores, parser, run
-from speed import MODELS, PEER, Case, Peer, settings
+from side_by_side import Peer, packed
+from speed import MODELS, PEER, Case, settings
+from speed import WORKER as MACE
 
 WORKER = Path(__file__).parent / "peers/own_worker.py"
 # ms a molecule, small and big model: what symmetrix takes (its fastest way, measured on another day of this machine)
@@ -125,27 +127,19 @@ def memory(model: str, system: str, tables: bool, python: Path) -> Sequence[Row]
         | {"tables": tables, "repeats": 2}
     )
     frames = structures(system)
-    with Peer(python) as peer, tempfile.TemporaryDirectory() as folder:
-        atoms = frames[0]
+    with Peer(python, MACE) as peer, tempfile.TemporaryDirectory() as folder:
         answer = peer.ask(
             do="build",
             settings=settings(Case(model, system, "float32", 1), frames),
             dtype="float32",
             threads=1,
             weights=str(Path(folder) / "weights.npz"),
-            structures=[
-                {
-                    "numbers": atoms.numbers.tolist(),
-                    "positions": atoms.positions.tolist(),
-                    "cell": atoms.cell.tolist(),
-                    "pbc": atoms.pbc.tolist(),
-                }
-            ],
+            structures=packed(frames),
             by_energy=[0.0],
-            by_forces=[[0.0, 0.0, 0.0]] * len(atoms),
+            by_forces=[[0.0, 0.0, 0.0]] * len(frames[0]),
         )
-        source = f"mace-torch {peer.version()}"
-    theirs = answer["growth"] / len(atoms) / 1024.0
+        source = f"mace-torch {peer.version('mace-torch')}"
+    theirs = answer["growth"] / len(frames[0]) / 1024.0
     value = max(ours["growth"], 1.0) / ours["atoms"] / 1024.0
     return [
         Row(

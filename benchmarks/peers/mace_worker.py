@@ -1,18 +1,15 @@
 """The peer of speed.py, run by the Python of an environment with mace-torch.
 
-Reads one JSON command a line, answers with one JSON line: `build` makes a model and writes its weights,
-`step` runs one step and answers with its seconds, timed here so that the pipe costs the peer nothing.
+`build` makes a model and writes its weights; the protocol is that of `serving.py`.
 """
 
-import json
-import os
 import sys
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from serving import serve
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests/oracles/mace"))
 
@@ -59,27 +56,5 @@ def build(command: Mapping[str, Any]) -> tuple[dict[str, Callable[[], Any]], dic
     return {"energy+forces": predict, "training step": train}, answer
 
 
-def main() -> None:
-    """Serve until the input ends."""
-    # what libraries print goes to stderr: stdout is for answers
-    answers = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)
-    steps: dict[str, Callable[[], Any]] = {}
-    threads = 1
-    for line in sys.stdin:
-        command = json.loads(line)
-        if command["do"] == "build":
-            steps, answer = build(command)
-            threads = command["threads"]
-        elif command["do"] == "step":
-            clock = time.process_time if threads == 1 else time.perf_counter
-            began = clock()
-            steps[command["name"]]()
-            answer = {"seconds": clock() - began}
-        else:
-            raise ValueError(f"unknown command {command['do']}")
-        print(json.dumps(answer), file=answers)
-
-
 if __name__ == "__main__":
-    main()
+    serve(build)

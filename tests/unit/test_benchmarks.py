@@ -91,7 +91,11 @@ def test_both_steps_give_what_they_are_named_for(load):
 
 @pytest.mark.parametrize(
     "name",
-    sorted(path.stem for path in FOLDER.glob("*.py") if path.stem not in ("common", "damage", "mutate")),
+    sorted(
+        path.stem
+        for path in FOLDER.glob("*.py")
+        if path.stem not in ("common", "damage", "mutate", "side_by_side")
+    ),
 )
 def test_every_benchmark_has_the_common_command_line(load, name, capsys):
     with pytest.raises(SystemExit) as stopped:

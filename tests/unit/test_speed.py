@@ -1,6 +1,7 @@
-"""The benchmark against mace-torch, as far as it goes without mace-torch."""
+"""The benchmarks of speed against other programs, as far as they go without them."""
 
 import importlib
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +17,60 @@ def speed(monkeypatch):
     return importlib.import_module("speed")
 
 
-def test_without_the_peer_it_says_how_to_get_it(speed, tmp_path):
+@pytest.fixture
+def side_by_side(speed):
+    return importlib.import_module("side_by_side")
+
+
+@pytest.mark.parametrize("name", ["speed", "speed_symmetrix"])
+@pytest.mark.usefixtures("speed")
+def test_without_the_peer_it_says_how_to_get_it(name, tmp_path):
     with pytest.raises(SystemExit, match="make oracles"):
-        speed.main(["--quick", "--peer", str(tmp_path / "python")])
+        importlib.import_module(name).main(["--quick", "--peer", str(tmp_path / "python")])
 
 
-def test_models_that_differ_are_not_timed(speed):
+WORKER = """\
+import sys
+sys.path.insert(0, {folder!r})
+from serving import serve
+
+def build(command):
+    print("libraries print")
+    return {{"count": lambda: sum(range(command["size"]))}}, {{"size": command["size"], "threads": 1}}
+
+serve(build)
+"""
+
+
+def test_a_worker_is_asked_and_timed_and_told_of_when_it_ends(side_by_side, tmp_path):
+    script = tmp_path / "worker.py"
+    script.write_text(WORKER.format(folder=str(FOLDER / "peers")), encoding="utf-8")
+    with side_by_side.Peer(Path(sys.executable), script) as peer:
+        assert peer.ask(do="build", size=10**5, threads=1) == {"size": 10**5, "threads": 1}
+        assert 0 < peer.step("count")() < 10
+        assert peer.version("numpy") == np.__version__
+        with pytest.raises(SystemExit, match="ended with 1"):
+            peer.ask(do="nothing")
+
+
+def test_turns_are_taken_and_first_calls_are_not_counted(side_by_side):
+    order = []
+
+    def step(name, seconds):
+        def taken():
+            order.append(name)
+            return seconds
+
+        return taken
+
+    pairs = {"a": (step("ours", 1.0), step("theirs", 3.0))}
+    assert side_by_side.in_turn(pairs, 4) == {"a": ([1.0] * 4, [3.0] * 4)}
+    assert order == (["theirs", "ours"] + ["ours", "theirs"]) * ((4 + side_by_side.WARMUP) // 2)
+    # a peer that takes the whole budget for its first call still gives three
+    assert {len(taken) for taken in side_by_side.in_turn(pairs, 100, budget=-1.0)["a"]} == {3}
+
+
+def test_models_that_differ_are_not_timed(side_by_side):
     rng = np.random.default_rng(0)
     answer = {"energy": rng.normal(size=4), "forces": rng.normal(size=(6, 3))}
 
@@ -31,12 +80,12 @@ def test_models_that_differ_are_not_timed(speed):
             "forces": torch.from_numpy(answer["forces"] + shift),
         }
 
-    speed.check(outputs(0.0), answer, "float64")
-    speed.check(outputs(1e-6), answer, "float32")
+    side_by_side.check(outputs(0.0), answer, 1e-8, "float64")
+    side_by_side.check(outputs(1e-6), answer, 1e-4, "float32")
+    with pytest.raises(SystemExit, match=r"forces differ by .* in float64"):
+        side_by_side.check(outputs(1e-6), answer, 1e-8, "float64")
     with pytest.raises(SystemExit, match="forces differ"):
-        speed.check(outputs(1e-6), answer, "float64")
-    with pytest.raises(SystemExit, match="forces differ"):
-        speed.check(outputs(float("nan")), answer, "float32")
+        side_by_side.check(outputs(float("nan")), answer, 1e-4, "float32")
 
 
 def test_ratios_are_of_the_times_of_both(speed):
@@ -46,19 +95,34 @@ def test_ratios_are_of_the_times_of_both(speed):
     assert row.holds is False  # the big model has a floor of 12
 
 
-def test_the_full_run_has_both_dtypes_and_degrees(speed):
+@pytest.mark.parametrize("name", ["speed", "speed_symmetrix"])
+@pytest.mark.usefixtures("speed")
+def test_the_full_run_has_both_dtypes_and_degrees(name):
+    speed = importlib.import_module(name)
     full, quick = list(speed.cases(quick=False)), list(speed.cases(quick=True))
     assert {case.dtype for case in quick} == {"float32", "float64"}
     assert set(quick) <= set(full)
     assert len(set(full)) == len(full)
 
 
-def test_the_picture_has_a_bar_for_each_row(speed, tmp_path):
+def test_the_picture_has_a_bar_for_each_row(speed, side_by_side, tmp_path):
     case = speed.Case("small", "acac10", "float32", 1)
     rows = [speed._row(case, what, [1.0, 1.0, 1.0], [5.0, 6.0, 7.0], "peer").to_json() for what in speed.WHAT]
-    speed.draw(tmp_path / "speed.svg", rows)
+    side_by_side.draw(tmp_path / "speed.svg", rows, "the peer")
     text = (tmp_path / "speed.svg").read_text(encoding="utf-8")
     assert all(case.name(what) in text for what in speed.WHAT)
+
+
+def test_a_case_against_symmetrix_has_each_row_once(speed):
+    symmetrix = importlib.import_module("speed_symmetrix")
+    rows = [
+        (name, case.threads, case.dtype)
+        for case in symmetrix.cases(quick=False)
+        for name in symmetrix.names(case)
+    ]
+    assert len(set(rows)) == len(rows)
+    assert any(name.startswith("md step") for name, *_ in rows)
+    assert not any(name.startswith("md step") and "acac10" in name for name, *_ in rows)
 
 
 def test_every_row_of_a_run_alone_has_a_name_of_its_own(speed):

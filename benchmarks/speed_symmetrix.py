@@ -1,0 +1,209 @@
+"""Speed and memory of our tabulated MACE against symmetrix-xl, a generated C++ engine, with the same weights.
+
+Both have splines in the place of radial networks: its own 256 knots, ours for an error of 1e-6. symmetrix-xl runs
+as it is installed, and without its check of the BLAS library at every call (`SYMMETRIX_HOST_WORKER_BLAS=unsafe`:
+its fastest setting, safe with one thread; the check looks a symbol up and takes longer than a small model).
+`tabulated` is a call of its calculator, which keeps its neighbour list, against a call of our model with
+neighbours given (one molecule, a batch of ten, two crystals: `speed.py`); its batch is one structure without
+periodicity, and crystals give stress as well, which it finds at no cost of note. `md step` is `get_forces` of
+both calculators while atoms move, each with its own list and skin. `memory per atom` is what a process grows by
+over the first call, neighbours included in both. Compiled engines stay in --cache: the first run takes some 10 s
+for each model, element set and dtype.
+"""
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from functools import partial
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from common import ROOT, Measurement, Row, cores, parser, run
+from side_by_side import Peer, check, draw, in_turn, packed, plan_of, row_of, timed, without_atoms
+from speed import MODELS, SYSTEMS, TABLES, Case, settings
+from speed_alone import ask
+from step_time import structures
+
+WORKER = Path(__file__).parent / "peers/symmetrix_worker.py"
+PEER = ROOT / ".venv-symmetrix/bin/python"
+CACHE = ROOT / "build/peers/symmetrix"
+# how it runs, by what a row says
+SETTINGS = {
+    "symmetrix-xl as installed": "automatic",
+    "symmetrix-xl without its check of BLAS": "unsafe",
+}
+# how many times faster we must be and want to be; one molecule at a time need only be as fast
+BARS = {"big": (1.5, 3.0), "small": (2.0, 4.0)}
+LATENCY = (1.0, None)
+# of the RMS of the forces: its splines have 256 knots at any precision, and give 4e-5 of the largest force
+AGREEMENT = 2e-4
+WHAT = ("tabulated", "md step")
+
+
+def cases(quick: bool) -> Iterator[Case]:
+    """Every case; with `quick` both models on molecules, one thread."""
+    if quick:
+        for system, model, dtype in product(("acac10", "single"), ("small", "big"), ("float32", "float64")):
+            yield Case(model, system, dtype, 1)
+        return
+    threads = [count for count in (1, 2) if count <= cores()]
+    for count, dtype, system, model in product(threads, ("float32", "float64"), SYSTEMS, ("small", "big")):
+        yield Case(model, system, dtype, count)
+
+
+def whats_of(case: Case) -> tuple[str, ...]:
+    """What is measured in a case: a batch has no molecular dynamics."""
+    return WHAT[:1] if case.system == "acac10" else WHAT
+
+
+def names(case: Case) -> list[str]:
+    """The rows of a case."""
+    return [f"{case.name(what)}, {against}" for what, against in product(whats_of(case), SETTINGS)]
+
+
+def start(against: str, threads: int, options: Any) -> Peer:
+    """The engine in one of its settings."""
+    environment = {
+        "OMP_NUM_THREADS": str(threads),
+        "OMP_PROC_BIND": "false",
+        "SYMMETRIX_JIT_CACHE": str(options.cache.resolve() / "jit"),
+        "SYMMETRIX_HOST_WORKER_BLAS": SETTINGS[against],
+    }
+    return Peer(options.peer, WORKER, environment)
+
+
+def build(peer: Peer, case: Case, frames: Sequence[Any], options: Any) -> Any:
+    """Its model, and what it answers."""
+    return peer.ask(
+        do="build",
+        settings=settings(case, frames),
+        dtype=case.dtype,
+        threads=case.threads,
+        profile=options.profile,
+        cache=str(options.cache.resolve()),
+        structures=packed(frames),
+    )
+
+
+def measure(case: Case, repeats: int, options: Any) -> Sequence[Row]:
+    """Rows of a case, the engine in both settings and ours in turn."""
+    frames = structures(case.system)
+    with ExitStack() as stack:
+        peers = {one: stack.enter_context(start(one, case.threads, options)) for one in SETTINGS}
+        answers = {one: build(peer, case, frames, options) for one, peer in peers.items()}
+        ours = prepare(case, frames, answers)
+        pairs = {
+            f"{case.name(what)}, {one}": (
+                timed(ours[what], case.threads),
+                peer.step("energy+forces" if what == "tabulated" else what),
+            )
+            for what in whats_of(case)
+            for one, peer in peers.items()
+        }
+        seconds = in_turn(pairs, repeats)
+        version = next(iter(peers.values())).version("symmetrix-xl")
+    source = f"symmetrix-xl {version}, profile {options.profile}, measured side by side"
+    bars = LATENCY if case.system == "single" else BARS[case.model]
+    return [
+        row_of(
+            name,
+            *seconds[name],
+            source,
+            bars if name.startswith("tabulated") or case.system == "single" else (None, None),
+            threads=case.threads,
+            dtype=case.dtype,
+        )
+        for name in names(case)
+    ]
+
+
+def prepare(case: Case, frames: Sequence[Any], answers: Any) -> dict[str, Any]:
+    """Our steps with its weights on the same structures, once all answers agree."""
+    import torch
+    from equic.runtime.build import build_module
+    from equic.runtime.calculators import EquicCalculator
+    from equic.runtime.importing import import_mace, mace_spec
+    from equic.runtime.neighbors import model_inputs
+    from equic.runtime.tabulate import build_tables
+
+    torch.set_num_threads(case.threads)
+    with np.load(next(iter(answers.values()))["weights"], allow_pickle=False) as arrays:
+        plan = plan_of(mace_spec(arrays))
+        model = build_module(plan, seed=0, dtype=torch.float64)
+        import_mace(arrays, model)
+    model = build_tables(model.to(getattr(torch, case.dtype)), TABLES)
+    inputs = model_inputs(frames, plan)
+    for against, answer in answers.items():
+        theirs = without_atoms({**answer, "energy": torch.tensor(answer["energy"]).double()}, model, inputs)
+        check(without_atoms(model(inputs), model, inputs), theirs, AGREEMENT, f"{case.dtype} of {against}")
+        if inputs["edges"].shape[1] != answer["edges"]:
+            raise SystemExit("the two programs find different neighbours")
+    atoms = frames[0].copy()
+    atoms.calc = EquicCalculator(model, device="cpu")
+    rng = np.random.default_rng(0)
+
+    def move() -> object:
+        atoms.positions += rng.normal(scale=0.005, size=atoms.positions.shape)
+        return atoms.get_forces()
+
+    return {"tabulated": partial(model, inputs), "md step": move}
+
+
+def memory(model: str, system: str, options: Any) -> Sequence[Row]:
+    """What a process grows by over the first call, with the neighbours of the structure."""
+    case = Case(model, system, "float32", 1)
+    found = ask(
+        {"do": "step", "model": MODELS[model], "system": system, "dtype": "float32", "threads": 1}
+        | {"tables": True, "repeats": 1}
+    )
+    frames = structures(system)
+    with start("symmetrix-xl as installed", 1, options) as peer:
+        answer = build(peer, case, frames, options)
+        source = f"symmetrix-xl {peer.version('symmetrix-xl')}, profile {options.profile}"
+    atoms = len(frames[0])
+    ours, theirs = (grown / atoms / 1024.0 for grown in (found["growth with neighbours"], answer["growth"]))
+    name = memory_name(model, system)
+    return [
+        Row(name, ours, "KiB", "lower", theirs, source, theirs / ours, floor=1.0, threads=1, dtype="float32")
+    ]
+
+
+def memory_name(model: str, system: str) -> str:
+    """The name of such a row."""
+    return f"memory per atom, mace {model}, {system}, tabulated"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line."""
+    options = parser(__doc__.splitlines()[0])
+    options.add_argument("--peer", type=Path, default=PEER, metavar="PYTHON", help="Python with symmetrix-xl")
+    options.add_argument("--cache", type=Path, default=CACHE, metavar="DIR", help="where its engines stay")
+    options.add_argument(
+        "--profile",
+        choices=("speed", "capacity"),
+        default="speed",
+        help="of symmetrix-xl; capacity, its default, runs 2 to 14 %% faster where it compiles (big: 10 minutes)",
+    )
+    given = options.parse_args(arguments)
+    repeats = given.repeats or (15 if given.quick else 25)
+    groups = [
+        Measurement(
+            keys=tuple((name, case.threads, case.dtype) for name in names(case)),
+            measure=partial(measure, case, repeats, given),
+        )
+        for case in cases(given.quick)
+    ]
+    groups += [
+        Measurement(((memory_name(model, system), 1, "float32"),), partial(memory, model, system, given))
+        for model, system in product(BARS, ("si1000",) if given.quick else ("si1000", "si10648"))
+    ]
+    result = run("speed_symmetrix", groups, given)
+    if given.json is not None:
+        draw(given.json.with_suffix(".svg"), result["rows"], "symmetrix-xl")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
