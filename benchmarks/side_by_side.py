@@ -30,7 +30,7 @@ class Peer:
 
     def __init__(self, python: Path, worker: Path, environment: Mapping[str, str] | None = None) -> None:
         if not python.exists():
-            raise SystemExit(f"{python} does not exist; `make oracles` makes it, --peer names another")
+            raise SystemExit(f"{python} does not exist; `make oracles` makes it, and an option names another")
         self.python, self.worker = python, worker
         self.environment = {**os.environ, **(environment or {})}
 

@@ -22,11 +22,13 @@ def side_by_side(speed):
     return importlib.import_module("side_by_side")
 
 
-@pytest.mark.parametrize("name", ["speed", "speed_symmetrix"])
+@pytest.mark.parametrize(
+    ("name", "option"), [("speed", "--peer"), ("speed_symmetrix", "--peer"), ("speed_nequip", "--nequip")]
+)
 @pytest.mark.usefixtures("speed")
-def test_without_the_peer_it_says_how_to_get_it(name, tmp_path):
+def test_without_the_peer_it_says_how_to_get_it(name, option, tmp_path):
     with pytest.raises(SystemExit, match="make oracles"):
-        importlib.import_module(name).main(["--quick", "--peer", str(tmp_path / "python")])
+        importlib.import_module(name).main(["--quick", option, str(tmp_path / "python")])
 
 
 WORKER = """\
@@ -95,12 +97,13 @@ def test_ratios_are_of_the_times_of_both(speed):
     assert row.holds is False  # the big model has a floor of 12
 
 
-@pytest.mark.parametrize("name", ["speed", "speed_symmetrix"])
+@pytest.mark.parametrize("name", ["speed", "speed_symmetrix", "speed_nequip"])
 @pytest.mark.usefixtures("speed")
 def test_the_full_run_has_both_dtypes_and_degrees(name):
     speed = importlib.import_module(name)
     full, quick = list(speed.cases(quick=False)), list(speed.cases(quick=True))
-    assert {case.dtype for case in quick} == {"float32", "float64"}
+    assert {case.dtype for case in full} == {"float32", "float64"}
+    assert {case.model for case in quick} == {case.model for case in full}
     assert set(quick) <= set(full)
     assert len(set(full)) == len(full)
 
