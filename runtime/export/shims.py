@@ -13,6 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from equic.runtime.kernels.couple_source import ROWS, couple_spec
+from equic.runtime.kernels.couple_source import backward_source as couple_backward_source
+from equic.runtime.kernels.couple_source import forward_source as couple_source
 from equic.runtime.kernels.density import density_source
 from equic.runtime.kernels.edges import SORT_SOURCE
 from equic.runtime.kernels.message_source import backward_source, forward_source, message_spec
@@ -209,6 +212,31 @@ def _power_backward(arguments: Mapping[str, Any], threads: int) -> Kernel:
     )
 
 
+def _couple(arguments: Mapping[str, Any], threads: int) -> Kernel:
+    spec, dtype = arguments["spec"], arguments["x"].dtype
+    return Kernel(
+        couple_source(spec, dtype),
+        ("y.size[0] == x.size[0]",),
+        (("x.size[0]", str(couple_spec(spec).out)),),
+        f"forward(x.size[0], (int64_t){threads}, {_at(arguments, 'x', 'y', 'w')}, out0);",
+        dtype,
+    )
+
+
+def _couple_backward(arguments: Mapping[str, Any], threads: int) -> Kernel:
+    spec, dtype, wanted = arguments["spec"], arguments["x"].dtype, arguments["wanted"]
+    sizes = couple_spec(spec)
+    rows = {"x": "x.size[0]", "y": "y.size[0]", "w": f"(x.size[0] + {ROWS - 1}) / {ROWS}"}
+    widths = {"x": sizes.left, "y": sizes.right, "w": sizes.weights}
+    return Kernel(
+        couple_backward_source(spec, dtype, wanted),
+        ("y.size[0] == x.size[0]", "g.size[0] == x.size[0]"),
+        tuple((rows[name] if name in wanted else "0", str(widths[name])) for name in "xyw"),
+        f"backward(x.size[0], (int64_t){threads}, {_at(arguments, 'x', 'y', 'w', 'g')}, out0, out1, out2);",
+        dtype,
+    )
+
+
 def _outer_sum(arguments: Mapping[str, Any], threads: int) -> Kernel:
     y, h = arguments["y"], arguments["h"]
     nodes, kinds = _size(arguments, "nodes"), _size(arguments, "kinds")
@@ -292,6 +320,8 @@ _KERNELS: Mapping[str, Callable[[Mapping[str, Any], int], Kernel]] = {
     "message_backward": _message_backward,
     "power": _power,
     "power_backward": _power_backward,
+    "couple": _couple,
+    "couple_backward": _couple_backward,
     "outer_sum": _outer_sum,
     "outer_sum_backward": _outer_sum_backward,
     "table": _table,

@@ -1,6 +1,8 @@
 """Which steps of a plan run as one kernel.
 
     gather(source) → product(uvu) → reduce(edge to node)      a message, where nobody else reads the two before
+    weigh(copies) → reduce(edge to node)                      a message of ones
+    product(uuu) [→ sum_blocks]                               channels coupled with channels
     power                                                     a polynomial
     density                                                   sums of outer products
 
@@ -19,9 +21,13 @@ from typing import Literal
 from equic.runtime.layers.base import Layer
 from equic.runtime.layers.density import Density
 from equic.runtime.layers.power import Power
+from equic.runtime.layers.product_channelwise import Channelwise
 from equic.runtime.layers.table import Table
 from equic.runtime.plan import Plan, Step
 
+from .around import Around, is_around
+from .couple import Couple
+from .couple_source import couple_terms, couple_text
 from .density import DensityKernel
 from .edges import EdgeOrder
 from .message import NORMS, Message, message_terms
@@ -75,10 +81,25 @@ def fuse(plan: Plan, layers: Mapping[str, Layer], form: Form = "c") -> Fused | N
             assert isinstance(layer, Table)
             made[step.name] = TableKernel(layer)
             replaced[step.name] = step
+        elif step.layer in ("product", "sum_blocks") and form == "c":
+            product = step if step.layer == "product" else by_name[step.inputs[0]]
+            alone = step is product or (readers[product.name] == 1 and product.name not in outputs)
+            layer = layers[product.name]
+            if alone and isinstance(layer, Channelwise) and layer.weight is not None and not layer.weightless:
+                spec = couple_text(product.params, None if step is product else step.params["into"])
+                if couple_terms(spec) <= MAX_TERMS:
+                    if step is not product:
+                        made.pop(product.name, None)
+                        replaced.pop(product.name, None)
+                    made[step.name] = Couple(layer, spec)
+                    replaced[step.name] = replace(step, inputs=product.inputs)
         elif step.layer == "reduce" and step.params["from"] == "edge" and step.params["to"] == "node":
             product = by_name[step.inputs[0]]
             alone = readers[product.name] == 1 and product.name not in outputs
             scaled = step.params["norm"] in NORMS
+            if product.layer == "weigh" and form == "c" and alone and scaled and is_around(product.params):
+                made[step.name] = Around(product.params, step.params["norm"])
+                replaced[step.name] = replace(step, inputs=(*product.inputs, ORDER))
             if product.layer == "product" and alone and scaled and _is_message(product, by_name, form):
                 x, y, w = product.inputs
                 inputs, table = (*by_name[x].inputs, y, w, ORDER), layers[w]
@@ -120,7 +141,7 @@ def _needed(program: list[Step], roots: set[str]) -> tuple[Step, ...]:
     wanted = set(roots)
     for step in reversed(program):
         if step.name in wanted or (
-            step.name not in read and step.layer not in ("gather", "product", "table")
+            step.name not in read and step.layer not in ("gather", "product", "weigh", "table")
         ):
             kept.append(step)
             wanted |= set(step.inputs)

@@ -23,6 +23,8 @@ from equic.runtime.layers.merged import Merged, Part
 from equic.runtime.layers.mlp import Mlp
 from torch import Tensor
 
+from .around import Around, AroundRule
+from .couple import Couple, CoupleRule
 from .density import DensityKernel
 from .gemm import Gemms, Task, has_blas
 from .geometry import HarmonicsRule, LengthRule, ShiftScaleRule, SumRule
@@ -47,10 +49,14 @@ class Rule(Protocol):
 def rule_for(layer: Layer) -> Callable[[], Rule]:
     """What makes the rule of a layer."""
     match layer:
+        case Around():
+            return lambda: AroundRule(layer)
         case Message():
             return lambda: MessageRule(layer)
         case SumEdges():
             return lambda: SumEdgesRule(layer)
+        case Couple():
+            return lambda: CoupleRule(layer)
         case TableMessage():
             return lambda: _TableMessageRule(layer)
         case TableKernel():

@@ -9,6 +9,7 @@ import torch
 from equic.runtime.export.operators import can_link
 from equic.runtime.export.shims import _KERNELS, shim_source
 from equic.runtime.kernels import find_toolchain
+from equic.runtime.kernels.couple_source import couple_spec, couple_text
 from equic.runtime.kernels.edges import edge_order
 from equic.runtime.kernels.message import _text
 from equic.runtime.kernels.power import PowerKernel
@@ -16,6 +17,8 @@ from equic.runtime.layers import LAYERS
 from torch import Tensor
 
 from .messages import UNEQUAL, draw
+from .test_couple import INTO
+from .test_couple import UNEQUAL as COUPLED
 
 pytestmark = pytest.mark.skipif(not can_link(), reason="no C compiler, or another linker")
 
@@ -71,7 +74,12 @@ def arguments(operator: str, dtype: torch.dtype) -> dict[str, object]:
     y, h = numbers(EDGES, 4), numbers(EDGES, 6)
     a, species = numbers(NODES, power.source.dim), index(3, NODES)
     value = numbers(NODES, power.out.dim)
+    coupling = couple_text(COUPLED, INTO)
+    sizes = couple_spec(coupling)
+    pair = {"x": numbers(300, sizes.left), "y": numbers(300, sizes.right), "w": numbers(sizes.weights)}
     return {
+        "couple": {**pair, "spec": coupling},
+        "couple_backward": {"g": numbers(300, sizes.out), **pair, "spec": coupling, "wanted": "xw"},
         "edge_order": {"edges": edges, "nodes": NODES},
         "message": {**message, "w": w, **none, **forward},
         "message_backward": {"g": g, **message, "w": w, **moved, **backward, "wanted": "xw"},
