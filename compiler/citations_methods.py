@@ -7,6 +7,14 @@ from .citation import Citation
 _ICLR = "International Conference on Learning Representations"
 
 METHODS: dict[str, Citation] = {
+    "chen2016sublinear": Citation(
+        "misc",
+        ("Tianqi Chen", "Bing Xu", "Chiyuan Zhang", "Carlos Guestrin"),
+        "Training Deep Nets with Sublinear Memory Cost",
+        "arXiv:1604.06174",
+        2016,
+        arxiv="1604.06174",
+    ),
     "engle2005monitoring": Citation(
         "article",
         ("Robert D. Engle", "Robert D. Skeel", "Matthew Drees"),

@@ -14,6 +14,7 @@ from .irreps import Irreps
 from .layers.base import Hidden, Layer
 from .neighbors.line_graph import DERIVED, with_derived
 from .plan import Plan, Step
+from .recompute import Block, Recomputed, blocks_of, parts_of
 
 if TYPE_CHECKING:
     from .kernels import Fused
@@ -103,6 +104,7 @@ class Model(nn.Module):
         self._needs = frozenset(fields | ({"cell", "system", "positions"} if self._strains else set()))
         self._exact: Hidden | None = None
         self._schedules: dict[tuple[tuple[str, ...], str], list[tuple[Step, list[str]]]] = {}
+        self._blocks: dict[tuple[tuple[str, ...], str], list[tuple[Step | Recomputed, list[str]]]] = {}
 
     @property
     def dtype(self) -> torch.dtype:
@@ -187,11 +189,14 @@ class Model(nn.Module):
                 raise DataError(f"`{name}` takes {buffer.numel()} numbers, not {new.numel()}")
             buffer.copy_(new)
 
-    def forward(self, inputs: Mapping[str, Tensor], *, create_graph: bool = False) -> dict[str, Tensor]:
+    def forward(
+        self, inputs: Mapping[str, Tensor], *, create_graph: bool = False, recompute: bool = False
+    ) -> dict[str, Tensor]:
         """Run the plan.
 
         With `create_graph` the outputs can be differentiated again, by weights and by inputs that require it
         (training); without, they are plain numbers. Gradients are switched on inside where a step needs them.
+        With `recompute` too, values of edges are made again on the way back: see `runtime/recompute`.
 
         Raises:
             DataError: an input is missing.
@@ -200,7 +205,7 @@ class Model(nn.Module):
             raise DataError(f"the model needs the input `{min(missing)}`")
         runner = None if create_graph else self._runner(inputs)
         if runner is None:
-            values = self._run(inputs, self.output_steps, create_graph)
+            values = self._run(inputs, self.output_steps, create_graph, recompute=create_graph and recompute)
         else:
             values = runner(inputs, dict(self.statistics.named_buffers()))
         outputs = {name: values[step] for name, step in self._outputs.items()}
@@ -222,15 +227,25 @@ class Model(nn.Module):
         return self._run(inputs, (name,), create_graph=False)[name].detach()
 
     def _run(
-        self, inputs: Mapping[str, Tensor], wanted: tuple[str, ...], create_graph: bool
+        self,
+        inputs: Mapping[str, Tensor],
+        wanted: tuple[str, ...],
+        create_graph: bool,
+        *,
+        recompute: bool = False,
     ) -> dict[str, Tensor]:
         with ExitStack() as stack:
             for context in self._grad_contexts(create_graph):
                 stack.enter_context(context)
             run = _Run(self, inputs, create_graph)
             form = self._form(inputs, wanted)
-            for step, unread in self._schedule(wanted, form):
-                run.values[step.name] = run.evaluate(step, form)
+            todo = self._in_blocks(wanted, form) if recompute else self._schedule(wanted, form)
+            parts = parts_of(run.context) if recompute else ()
+            for one, unread in todo:
+                if isinstance(one, Recomputed):
+                    run.values |= one(run.values, run.context, parts)
+                else:
+                    run.values[one.name] = run.evaluate(one, form)
                 for name in unread:
                     del run.values[name]
             return {name: run.values[name] for name in wanted}
@@ -244,7 +259,7 @@ class Model(nn.Module):
             if not (form == "c" and elsewhere) and set(wanted) <= {step.name for step in steps}
         )
 
-    def _schedule(self, wanted: tuple[str, ...], form: str) -> list[tuple[Step, list[str]]]:
+    def _schedule(self, wanted: tuple[str, ...], form: str) -> Sequence[tuple[Step, list[str]]]:
         """The steps up to the last wanted one, each with the values that nobody reads after it."""
         if (wanted, form) not in self._schedules:
             program = self._programs[form]
@@ -256,6 +271,31 @@ class Model(nn.Module):
                 for step in steps
             ]
         return self._schedules[wanted, form]
+
+    def _in_blocks(self, wanted: tuple[str, ...], form: str) -> Sequence[tuple[Step | Recomputed, list[str]]]:
+        """As `_schedule`, with blocks of steps that are made again on the way back."""
+        if (wanted, form) not in self._blocks:
+            steps = [step for step, _ in self._schedule(wanted, form)]
+            layers = {step.name: self.kernel(step.name, form) for step in steps}
+            blocks = blocks_of(steps, layers, wanted)
+            last = {name: i for i, block in enumerate(blocks) for name in (*block.outputs, *block.inputs)}
+            self._blocks[wanted, form] = [
+                (
+                    self._recomputed(block, form) if block.again else block.steps[0],
+                    [name for name, at in last.items() if at == i and name not in wanted],
+                )
+                for i, block in enumerate(blocks)
+            ]
+        return self._blocks[wanted, form]
+
+    def _recomputed(self, block: Block, form: str) -> Recomputed:
+        layers = [self.kernel(step.name, form) for step in block.steps]
+        borrowed = [[getattr(self.layer(owner), name) for owner, name in layer.borrows] for layer in layers]
+        own = [self.steps[name] for step in block.steps if (name := module_name(step.name)) in self.steps]
+        indices = {step.name: step.index for step in self._programs[form]}
+        return Recomputed(
+            block, layers, indices, borrowed, [one for layer in own for one in layer.parameters()]
+        )
 
     def _grad_contexts(self, create_graph: bool) -> list[AbstractContextManager[Any]]:
         if self._differentiates:

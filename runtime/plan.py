@@ -41,6 +41,7 @@ _TRAIN_LATER: Mapping[str, Any] = {
     "from": None,
     "only": None,
     "freeze": [],
+    "activation_checkpointing": False,
 }
 _DATA_KEYS = {"sets", "isolated_atoms", "seed"}
 _DATA_LATER: Mapping[str, Any] = {"prepared": None}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from .plan import Plan, Step
 
 
@@ -14,12 +16,13 @@ def pair_numbers(plan: Plan, edges: float, atoms: float) -> list[float]:
     """
     pairs = edges * max(edges / max(atoms, 1.0) - 1.0, 0.0)
     rows = {"edge": edges, "angle": pairs, "token": edges + atoms}
-    return [_numbers(step, rows) for step in plan.steps if step.index in rows or _over_tokens(step)]
+    return [numbers_of(step, rows) for step in plan.steps if step.index in rows or _over_tokens(step)]
 
 
-def _numbers(step: Step, rows: dict[str, float]) -> float:
+def numbers_of(step: Step, rows: Mapping[str, float], otherwise: float = 0.0) -> float:
+    """How many numbers a step makes, from how many rows each set has; `otherwise` of the other sets."""
     inner = 2.0 * step.dim * rows["angle"] if _over_tokens(step) else 0.0
-    return step.dim * rows.get(step.index, 0.0) + inner
+    return step.dim * rows.get(step.index, otherwise) + inner
 
 
 def _over_tokens(step: Step) -> bool:

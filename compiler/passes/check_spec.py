@@ -45,6 +45,13 @@ def check_spec(spec: Spec, source: Source, report: Report) -> None:
             f"a batch of {spec.system.kind} cannot be limited by atoms or edges",
             help="write a number of states, such as `batch: 100`",
         )
+    if spec.train.activation_checkpointing and isinstance(spec.system, PhaseSpaceSystem):
+        report.error(
+            Code.CONFLICTING_KEYS,
+            source.span(("train", "activation_checkpointing"), key=True),
+            "what is computed again are values of edges, which a phase space has none of",
+            help="remove it; `accumulate: 4` saves memory here",
+        )
     if isinstance(spec.system, PhaseSpaceSystem):
         _check_momenta(spec.system, source, report)
     _check_derivatives(spec, source, report)

@@ -24,6 +24,7 @@ RULES: Sequence[tuple[str, Verdict, str]] = (
     ("train.epochs", "safe", "the schedule goes on as if it had been planned so"),
     ("train.patience", "safe", "it looks at the validation losses, which are kept"),
     ("train.accumulate", "safe", "the gradient is the same"),
+    ("train.activation_checkpointing", "safe", "the gradient is the same"),
     ("train.from", "safe", "the run has its weights already"),
     ("data.prepared", "safe", "the frames are the same"),
     ("data.sets.test*", "safe", "nothing was chosen by it"),

@@ -58,6 +58,7 @@ class TrainingModule(pl.LightningModule):
         self._rate = float(train["learning_rate"])
         self._clip = train["clip"]
         self._mixed = train["precision"] == "mixed"
+        self._recompute = bool(train["activation_checkpointing"])
         self.weights = [p for p in model.parameters() if p.requires_grad]
         self.average: Averaging | None = None
         if train["optimizer"] == "schedule_free":
@@ -99,7 +100,7 @@ class TrainingModule(pl.LightningModule):
         weights = torch.tensor(self.loss_weights(self.steps), dtype=torch.float64, device=device)
         for part in parts:
             with torch.autocast(device.type, torch.bfloat16, enabled=self._mixed):
-                outputs = self.model(part.inputs, create_graph=True)
+                outputs = self.model(part.inputs, create_graph=True, recompute=self._recompute)
             part_sums = term_sums(self.terms, outputs, part.labels, part.atoms)
             (weights * part_sums / counts).sum().backward()
             sums += part_sums.detach()

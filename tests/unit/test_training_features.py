@@ -10,6 +10,7 @@ import torch
 from equic.runtime.build import build_module
 from equic.runtime.data import Frame, frame_from_atoms
 from equic.runtime.plan import Plan
+from equic.runtime.recompute import Recomputed
 from equic.runtime.testing.plans import hnn_plan, mlp_plan
 from equic.runtime.testing.training import changed, morse_frames, pendulum, same, small_mace, weights_of
 from equic.runtime.training import TrainingError, evaluate, loss_terms, train
@@ -139,6 +140,23 @@ def test_a_batch_in_parts_takes_the_same_steps(tmp_path: Path) -> None:
     for a, b in zip(weights_of(whole.model), weights_of(parts.model), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-11)
     assert parts.history[-1]["loss"] == pytest.approx(whole.history[-1]["loss"], rel=1e-9)
+
+
+def test_values_that_are_computed_again_give_the_same_steps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+    run_block = Recomputed.run
+    monkeypatch.setattr(Recomputed, "run", lambda *given: (calls.append(1), run_block(*given))[1])
+    plan = small_mace(epochs=3, batch=5, optimizer="adam", precision="float64")
+    sets = {"train": frames_of_sizes(plan, 10)}
+    kept = run(plan, tmp_path / "kept", sets=sets)
+    assert not calls
+    again = run(changed(plan, activation_checkpointing=True), tmp_path / "again", sets=sets)
+    assert calls
+    for a, b in zip(weights_of(kept.model), weights_of(again.model), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-10)
+    assert again.history[-1]["loss"] == pytest.approx(kept.history[-1]["loss"], rel=1e-9)
 
 
 def test_a_stage_of_the_loss_has_its_own_best(tmp_path: Path) -> None:
