@@ -94,7 +94,7 @@ def test_both_steps_give_what_they_are_named_for(load):
     sorted(
         path.stem
         for path in FOLDER.glob("*.py")
-        if path.stem not in ("common", "damage", "mutate", "side_by_side")
+        if path.stem not in ("common", "damage", "mutate", "side_by_side", "trainings")
     ),
 )
 def test_every_benchmark_has_the_common_command_line(load, name, capsys):
