@@ -291,11 +291,8 @@ class Model(nn.Module):
     def _recomputed(self, block: Block, form: str) -> Recomputed:
         layers = [self.kernel(step.name, form) for step in block.steps]
         borrowed = [[getattr(self.layer(owner), name) for owner, name in layer.borrows] for layer in layers]
-        own = [self.steps[name] for step in block.steps if (name := module_name(step.name)) in self.steps]
         indices = {step.name: step.index for step in self._programs[form]}
-        return Recomputed(
-            block, layers, indices, borrowed, [one for layer in own for one in layer.parameters()]
-        )
+        return Recomputed(block, layers, indices, borrowed)
 
     def _grad_contexts(self, create_graph: bool) -> list[AbstractContextManager[Any]]:
         if self._differentiates:

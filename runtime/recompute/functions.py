@@ -14,14 +14,14 @@ Reference: chen2016sublinear
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from equic.runtime.kernels.ops import wanted
-from equic.runtime.layers.base import Layer
+from equic.runtime.layers.base import Hidden, Layer
 from torch import Tensor, nn
 
 from .blocks import Block
@@ -33,8 +33,7 @@ _FIELDS = {"edges": "ends", "species": "node"}
 class Recomputed:
     """One block with its layers.
 
-    `indices` are the sets that values live on; `borrowed` the parameters that each step reads of other steps,
-    `owned` those of the steps themselves.
+    `indices` are the sets that values live on; `borrowed` the parameters that each step reads of other steps.
     """
 
     def __init__(
@@ -43,12 +42,12 @@ class Recomputed:
         layers: Sequence[Layer],
         indices: Mapping[str, str],
         borrowed: Sequence[Sequence[nn.Parameter]],
-        owned: Sequence[nn.Parameter],
     ) -> None:
         self.block, self.layers, self.borrowed = block, layers, borrowed
         self.fields = tuple(
             dict.fromkeys(name for layer in layers for name in (*layer.fields, *layer.statistics))
         )
+        owned = (one for layer in layers for one in _weights(layer))
         self.weights = tuple(dict.fromkeys((*owned, *(one for some in borrowed for one in some))))
         self.count = len(block.inputs) + len(self.fields)
         rows = {name: index if index in ("edge", "node") else "whole" for name, index in indices.items()}
@@ -84,6 +83,15 @@ class Recomputed:
         return [
             part.cut(values[name], kind) for name, kind in zip(self.block.outputs, self.made, strict=True)
         ]
+
+
+def _weights(layer: nn.Module) -> Iterator[nn.Parameter]:
+    """What a layer learns, and what the layers learn that it stands for."""
+    for module in layer.modules():
+        yield from module.parameters(recurse=False)
+        for value in vars(module).values():
+            if isinstance(value, Hidden):
+                yield from _weights(value.module)
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,10 +264,6 @@ def _gradients(
     ]
     if not pairs or not by:
         return (None,) * len(by)
-    return torch.autograd.grad(
-        [value for value, _ in pairs],
-        list(by),
-        [g for _, g in pairs],
-        create_graph=create_graph,
-        allow_unused=True,
-    )
+    # torch reads gradients that are given to it with sympy, which takes a second to import, and 30 MB
+    total = torch.stack([torch.dot(value.flatten(), g.flatten()).double() for value, g in pairs]).sum()
+    return torch.autograd.grad(total, list(by), create_graph=create_graph, allow_unused=True)
