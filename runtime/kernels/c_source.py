@@ -25,10 +25,13 @@ enum { LANES = BYTES / sizeof(T) };
 // `lanes` is a constant wherever these are inlined: a full vector is one instruction
 INLINE V load(const T *p, int lanes) { V v = {0}; memcpy(&v, p, lanes * sizeof(T)); return v; }
 INLINE void store(T *p, V v, int lanes) { memcpy(p, &v, lanes * sizeof(T)); }
+// the sum of all lanes, half on half while they stay in a register: as a walk over an array it is one long wait
 INLINE T total(V v) {
-  T s[LANES]; memcpy(s, &v, sizeof(v));
-  for (int k = LANES / 2; k; k /= 2) for (int i = 0; i < k; i++) s[i] += s[i + k];
-  return s[0];
+#define FOLD(bytes) if (BYTES >= bytes && sizeof(T) < bytes / 2) { \\
+    typedef T H __attribute__((vector_size(bytes / 2))); H a, b; \\
+    memcpy(&a, &v, bytes / 2); memcpy(&b, (char *)&v + bytes / 2, bytes / 2); a += b; memcpy(&v, &a, bytes / 2); }
+  FOLD(64) FOLD(32) FOLD(16)
+  return v[0] + v[1];
 }
 """
 
