@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from ..ir.graph import CycleError, Graph, Node, ordered
 from ..ir.ops import Add, Grad, Input, Reduce, ShiftScale
 from .blocks import AtomsModel, GraphModel, StateModel
-from .builder import Builder
+from .builder import MOST_OPS, Builder, TooManyOpsError
 from .codes import Code
 from .diagnostics import Report
 from .elaborate_atoms import elaborate_atoms
@@ -17,9 +17,6 @@ from .schema import PhaseSpaceSystem, Spec, System
 from .source import Source
 
 _POINTS = ("positions", "species")
-
-
-MOST_OPS = 2000  # a hundred layers of the largest preset have 1,111
 
 
 def input_names(system: System) -> tuple[str, ...]:
@@ -42,6 +39,13 @@ def elaborate(spec: Spec, where: ModelSource, source: Source, report: Report) ->
                 builder = elaborate_atoms(where.model, where, spec, report)
             case StateModel():
                 builder = elaborate_state(where.model, where, spec, report)
+    except TooManyOpsError:
+        report.error(
+            Code.MODEL_TOO_LARGE,
+            where.anchor,
+            f"this model has more than {MOST_OPS:,} operations",
+            help="write fewer layers or hidden widths",
+        )
     except ValidationError as error:
         # blocks keep of their irreps what products reach, and an op refuses irreps without a feature
         if not all("holds no features" in one["msg"] for one in error.errors()):
@@ -53,14 +57,6 @@ def elaborate(spec: Spec, where: ModelSource, source: Source, report: Report) ->
             help="ask for irreps that features times harmonics reach, `0e` or `1o` among them",
         )
     if report.has_errors:
-        return None
-    if len(builder.nodes) > MOST_OPS:
-        report.error(
-            Code.MODEL_TOO_LARGE,
-            where.anchor,
-            f"this model has {len(builder.nodes):,} operations, more than {MOST_OPS:,}",
-            help="write fewer layers or hidden widths",
-        )
         return None
     for name in fields:
         if name in builder:

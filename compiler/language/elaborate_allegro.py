@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
+from functools import lru_cache
 
 from ..ir.ops import Act, Concat, Embed, Gather, Keep, Linear, Mlp, Product, Reduce, SumBlocks, Weigh
 from ..ir.ops.base import Op
@@ -57,7 +57,7 @@ def allegro_dense(layers: Layers, block: DenseAllegroBlock, k: int, prefix: str)
     for follower in model.blocks[k:]:
         if not isinstance(follower, DenseAllegroBlock):
             break
-        allowed.append(set(follower.tensors.kinds))
+        allowed.append(frozenset(follower.tensors.kinds))
     kinds = kept_kinds(layers.track_irreps["dense.tensors"].kinds, sphere.kinds, allowed)
     wanted = Irreps(tuple(IrrepsBlock(copies, kind) for kind in kinds))
     paths = add("paths", Product(of=(layers.tracks["dense.tensors"], there), irreps=wanted, mode="uuu"))
@@ -80,21 +80,35 @@ def allegro_dense(layers: Layers, block: DenseAllegroBlock, k: int, prefix: str)
     layers.irreps = invariants(1)
 
 
-def kept_kinds(have: Sequence[Irrep], sphere: Sequence[Irrep], allowed: Sequence[set[Irrep]]) -> list[Irrep]:
+def kept_kinds(
+    have: Sequence[Irrep], sphere: Sequence[Irrep], allowed: Sequence[frozenset[Irrep]]
+) -> list[Irrep]:
     """The irreps that the first of several layers has to make of `have`, for the last to make scalars.
 
     `allowed` is what each layer may make; the last makes 0e alone.
     """
 
-    @cache  # a deep model has few irreps, and asks for each in every layer
-    def makes(one: Irrep) -> frozenset[Irrep]:
-        return frozenset(made for other in sphere for made in one * other)
-
-    reached: list[set[Irrep]] = [set(have)]
+    around = tuple(sphere)
+    reached = [frozenset(have)]
     for t, kinds in enumerate(allowed):
-        may = {INVARIANT} if t + 1 == len(allowed) else kinds
-        reached.append({made for one in reached[-1] for made in makes(one)} & may)
-    useful = {INVARIANT}
+        may = frozenset({INVARIANT}) if t + 1 == len(allowed) else kinds
+        reached.append(_made(reached[-1], around) & may)
+    useful = frozenset({INVARIANT})
     for kinds in reversed(reached[1:-1]):
-        useful = {one for one in kinds if makes(one) & useful}
+        useful = _leading(kinds, useful, around)
     return sorted(useful, key=lambda one: (one.l, one.p))
+
+
+# a deep model has few irreps, and asks the same of each in every layer
+@lru_cache(maxsize=4096)
+def _made(kinds: frozenset[Irrep], sphere: tuple[Irrep, ...]) -> frozenset[Irrep]:
+    """What products of these irreps with the sphere's hold."""
+    return frozenset(made for one in kinds for other in sphere for made in one * other)
+
+
+@lru_cache(maxsize=4096)
+def _leading(
+    kinds: frozenset[Irrep], useful: frozenset[Irrep], sphere: tuple[Irrep, ...]
+) -> frozenset[Irrep]:
+    """Those of the irreps that a product makes something useful of."""
+    return frozenset(one for one in kinds if _made(frozenset({one}), sphere) & useful)
