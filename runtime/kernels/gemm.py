@@ -17,8 +17,8 @@ from torch import Tensor
 from .c_source import prelude
 from .ops import pointer, toolchain
 
-_SOURCE = """
-#include <stdlib.h>
+# a list of products one after the other
+PRODUCTS = """
 typedef void (*gemm_t)(const char *, const char *, const int *, const int *, const int *, const T *, const T *,
                        const int *, const T *, const int *, const T *, T *, const int *);
 // tasks: x, y, w (offsets), rows of w used, columns used, width of w, begin (1: y is overwritten)
@@ -32,6 +32,9 @@ static void all(gemm_t gemm, int64_t count, const int64_t *tasks, const double *
     else gemm("N", "N", &c, &n, &k, &alpha, W + t[2], &ldw, X + t[0], &lx, &beta, Y + t[1], &ly);
   }
 }
+"""
+_SOURCE = """
+#include <stdlib.h>
 int64_t gemms(gemm_t gemm, int64_t count, const int64_t *tasks, const double *scales, int64_t back, int64_t rows,
               int64_t ldx, int64_t ldy, const T *X, const T *W, T *Y,
               const int64_t *species, int64_t kinds, int64_t size) {
@@ -110,7 +113,7 @@ class Gemms:
         table = self.tables[back]
         kinds = 1 if species is None else weights.shape[0]
         wrong = _kernel(x.dtype)(
-            _blas(x.dtype),
+            blas(x.dtype),
             ctypes.c_int64(len(table)),
             pointer(table),
             pointer(self.scales),
@@ -128,11 +131,12 @@ class Gemms:
 
 def has_blas() -> bool:
     """Whether torch's BLAS can be called directly; some builds of torch hide it."""
-    return _blas(torch.float32) is not None and _blas(torch.float64) is not None
+    return blas(torch.float32) is not None and blas(torch.float64) is not None
 
 
 @cache
-def _blas(dtype: torch.dtype) -> ctypes.c_void_p | None:
+def blas(dtype: torch.dtype) -> ctypes.c_void_p | None:
+    """Its product of two matrices, by the interface of Fortran; None where torch hides it."""
     name = {torch.float32: "sgemm_", torch.float64: "dgemm_"}[dtype]
     for library in Path(torch.__file__).parent.glob("lib/libtorch_cpu.*"):
         try:
@@ -145,6 +149,6 @@ def _blas(dtype: torch.dtype) -> ctypes.c_void_p | None:
 
 @cache
 def _kernel(dtype: torch.dtype):  # type: ignore[no-untyped-def]  # a foreign function
-    kernel = toolchain().load(prelude(dtype) + _SOURCE).gemms
+    kernel = toolchain().load(prelude(dtype) + PRODUCTS + _SOURCE).gemms
     kernel.restype = ctypes.c_int64
     return kernel

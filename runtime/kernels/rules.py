@@ -7,7 +7,6 @@ autograd graph each: every plan runs, and those steps that take the time run wit
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -26,7 +25,8 @@ from torch import Tensor
 from .around import Around, AroundRule
 from .couple import Couple, CoupleRule
 from .density import DensityKernel
-from .gemm import Gemms, Task, has_blas
+from .gemm import Gemms, has_blas
+from .gemm_tasks import linear_tasks, merged_tasks, mlp_scales
 from .geometry import HarmonicsRule, LengthRule, ShiftScaleRule, SumRule
 from .message import Message
 from .power import PowerKernel
@@ -69,10 +69,10 @@ def rule_for(layer: Layer) -> Callable[[], Rule]:
         case Linear() if (
             has_blas() and layer.breaking is None and all(kind.commutant == 1 for kind in layer.kinds)
         ):
-            gemms = linear_gemms(layer)
+            gemms = Gemms(linear_tasks(layer), layer.source.dim, layer.out.dim)
             return lambda: _LinearRule(layer, gemms)
         case Merged() if has_blas():
-            together = merged_gemms(layer)
+            together = Gemms(merged_tasks(layer), layer.source.dim, sum(out.dim for out in layer.outs))
             return lambda: _MergedRule(together)
         case Part():
             return lambda: _PartRule(layer)
@@ -180,8 +180,7 @@ class _MlpRule:
 
     def __init__(self, layer: Mlp) -> None:
         self.layer = layer
-        scales = [1.0 if layer.orthogonal else 1.0 / math.sqrt(weight.shape[0]) for weight in layer.weights]
-        self.scales = [scale * (layer.factor if i else 1.0) for i, scale in enumerate(scales)]
+        self.scales = mlp_scales(layer)
 
     def run(self, values: Sequence[Tensor], context: Sequence[Tensor], wants: Sequence[bool]) -> Tensor:
         layer = self.layer
@@ -237,33 +236,6 @@ class _LinearRule:
         return [made.unflatten(0, self.shape), *self.rest]
 
 
-def linear_gemms(layer: Linear) -> Gemms:
-    """The matrix products of a linear layer on its flat weights."""
-    tasks, start = [], 0
-    for kind in layer.kinds:
-        scale, row = 1.0 / math.sqrt(kind.fan_in), 0
-        for source in kind.sources:
-            column = 0
-            for target in kind.targets:
-                w = start + row * kind.fan_out + column
-                tasks += [
-                    Task(
-                        x=source.start + m * source.mul,
-                        y=target.start + m * target.mul,
-                        w=w,
-                        rows=source.mul,
-                        columns=target.mul,
-                        width=kind.fan_out,
-                        scale=scale,
-                    )
-                    for m in range(kind.size)
-                ]
-                column += target.mul
-            row += source.mul
-        start += kind.fan_in * kind.fan_out
-    return Gemms(tasks, layer.source.dim, layer.out.dim)
-
-
 class _MergedRule:
     """The products of all parts, one list."""
 
@@ -291,30 +263,6 @@ class _PartRule:
         whole = torch.zeros_like(self.like)
         whole[..., self.layer.start : self.layer.stop] = g
         return [whole]
-
-
-def merged_gemms(layer: Merged) -> Gemms:
-    """The matrix products of linear maps side by side, on their weights one after another."""
-    tasks, start, column = [], 0, 0
-    for out in layer.outs:
-        for kind in out.kinds:
-            sources = [block for block in layer.source if block.irrep == kind]
-            targets = [block for block in out if block.irrep == kind]
-            width, row = sum(target.mul for target in targets), 0
-            scale = 1.0 / math.sqrt(layer.fan_in[kind])
-            for source in sources:
-                at = start + row * width
-                for target in targets:
-                    tasks += [
-                        Task(source.start + m * source.mul, column + target.start + m * target.mul, at,
-                             source.mul, target.mul, width, scale)
-                        for m in range(source.size)
-                    ]  # fmt: skip
-                    at += target.mul
-                row += source.mul
-            start += layer.fan_in[kind] * width
-        column += out.dim
-    return Gemms(tasks, layer.source.dim, column)
 
 
 class _TableMessageRule:

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from . import chunks
 from .chunks import Chunk, ChunkedRule, Segment, chunks_of, in_segments
+from .compiled import CompiledStep, UnfitError, compiled_step
 from .rules import Rule, rule_for
 
 if TYPE_CHECKING:
@@ -71,12 +72,24 @@ class Runner:
             if step.layer not in _DERIVATIVES
         }
         self.moved = _moved(self.steps)
+        self.volume = any("volume" in layer.fields for layer in self.layers.values())
         vectors = {step.name for step in self.steps if step.layer == "relative"}
         self.scalars = {step.inputs[0] for step in self.steps if step.layer in _DERIVATIVES}
         self.kept = {*self.wanted, *vectors, *self.scalars}
         self.whole = Program(self.steps, {}, _unread(self.steps))
         steps, segments = in_segments(self.steps, self.layers, self.kept)
         self.parts = Program(steps, segments, _unread(steps))
+        self.compiled: dict[torch.dtype, CompiledStep | None] = {}
+        # where one of the weights is, which tells the dtype of all
+        self.weight = next(
+            (
+                (module._parameters, name)
+                for layer in self.layers.values()
+                for module in layer.modules()
+                for name in module._parameters
+            ),
+            None,
+        )
 
     def __call__(self, inputs: Mapping[str, Tensor], statistics: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The values of the model's output steps."""
@@ -86,15 +99,22 @@ class Runner:
             return self._run({**plain, **statistics})
 
     def _run(self, context: dict[str, Tensor]) -> dict[str, Tensor]:
-        if "cell" in context:
+        if self.volume:
             cell = context["cell"]
             context["volume"] = (cell[:, 0] * torch.linalg.cross(cell[:, 1], cell[:, 2])).sum(-1).abs()
         if self.derived:
             context = with_derived(context, self.derived)
         program, parts = self.whole, []
-        # few edges run as they are
-        if self.parts.segments and context["edges"].shape[1] > 4 * chunks.CHUNK:
-            program, parts = self.parts, chunks_of(context["edges"], context["positions"].shape[0])
+        nodes, edges = context["positions"].shape[0], context["edges"].shape[1]
+        compiled = self._compiled()
+        # few edges run as they are, and as many as leave room
+        if self.parts.segments and edges > 4 * chunks.CHUNK and not _fits(compiled, nodes, edges, context):
+            program, parts = self.parts, chunks_of(context["edges"], nodes)
+        elif compiled is not None:
+            try:
+                return compiled(context)
+            except UnfitError:  # inputs of other dtypes than `model_inputs` makes
+                pass
         tape = Tape(program, {}, {}, {}, parts)
         for step in program.steps:
             tape.values[step.name] = self._step(step, tape, context)
@@ -104,25 +124,34 @@ class Runner:
                     del tape.values[name]
         return {name: tape.values[name] for name in self.wanted}
 
+    def _compiled(self) -> CompiledStep | None:
+        """The whole as one program in C, for the dtype that the weights have now."""
+        weight = None if self.weight is None else self.weight[0].get(self.weight[1])
+        if weight is None or weight.dtype not in (torch.float32, torch.float64):
+            return None
+        if weight.dtype not in self.compiled:
+            self.compiled[weight.dtype] = compiled_step(self, weight.dtype)
+        return self.compiled[weight.dtype]
+
     def _step(self, step: Step, tape: Tape, context: Mapping[str, Tensor]) -> Tensor:
         if step.layer in _DERIVATIVES:
             gradient = self._derivative(step.inputs[0], step.params["wrt"], tape, context)
-            return self.layers[step.name](gradient, *self._read(step, context))
+            return self.layers[step.name](gradient, *self.read(step, context))
         values = [tape.values[name] for name in step.inputs]
         wants = [name in self.moved for name in step.inputs]
         rule: Rule | ChunkedRule
         if step.name in tape.program.segments:
             segment = tape.program.segments[step.name]
-            rule = ChunkedRule(segment, tape.chunks, self.makers, self._read, self.moved)
+            rule = ChunkedRule(segment, tape.chunks, self.makers, self.read, self.moved)
             value = rule.run(values, context)
         else:
             rule = self.makers[step.name]()
-            value = rule.run(values, self._read(step, context), wants)
+            value = rule.run(values, self.read(step, context), wants)
         if any(wants):
             tape.rules[step.name] = rule
         return value
 
-    def _read(self, step: Step, context: Mapping[str, Tensor]) -> list[Tensor]:
+    def read(self, step: Step, context: Mapping[str, Tensor]) -> list[Tensor]:
         """What a layer reads beside its inputs."""
         layer = self.layers[step.name]
         borrowed = [getattr(owner, name) for owner, name in self.borrowed[step.name]]
@@ -155,6 +184,11 @@ class Runner:
                 if value is not None and name in self.moved:
                     held[name] = held[name] + value if name in held else value
         return found
+
+
+def _fits(step: CompiledStep | None, nodes: int, edges: int, context: Mapping[str, Tensor]) -> bool:
+    """Whether all edges at once leave room in memory."""
+    return step is not None and step.bytes(nodes, edges, context["cell"].shape[0]) <= chunks.WHOLE
 
 
 def _unread(steps: Sequence[Step]) -> dict[str, list[str]]:

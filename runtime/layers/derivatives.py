@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import torch
 from torch import Tensor
 
@@ -21,17 +19,17 @@ class Grad(Layer):
     Claims:    as exact as the energy; conservative. A system without volume has stress 0
     """
 
-    fields: ClassVar = ("volume",)
-
     def __init__(self, params: Params) -> None:
         super().__init__()
         self.wrt = params["wrt"]
         self.scale = float(params["scale"])
         self.per_volume = bool(params["per_volume"])
+        if self.per_volume:
+            self.fields = ("volume",)  # type: ignore[misc]  # of this one, not of all
 
-    def forward(self, derivative: Tensor, volume: Tensor) -> Tensor:
+    def forward(self, derivative: Tensor, volume: Tensor | None = None) -> Tensor:
         y = derivative * self.scale
-        if not self.per_volume:
+        if volume is None:
             return y
         inverse = torch.where(volume > 0, 1.0 / torch.where(volume > 0, volume, 1.0), 0.0)
         return y * inverse[:, None, None]

@@ -39,6 +39,12 @@ MODELS = {
 }
 
 
+@pytest.fixture(autouse=True)
+def no_room(monkeypatch):
+    """Steps of more than a few edges run in chunks, however little they would take at once."""
+    monkeypatch.setattr(chunks, "WHOLE", 0)
+
+
 def made(name, species="[H, C, O]"):
     report = Report()
     text = SPEC.replace("[H, C, O]", species) + yaml.safe_dump({"model": MODELS[name]})

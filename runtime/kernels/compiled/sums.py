@@ -1,0 +1,186 @@
+"""Sums over edges and powers in C: calls of their kernels."""
+
+from __future__ import annotations
+
+from equic.runtime.layers.power import Power
+from equic.runtime.layers.table import Table
+
+from ..edges import SORT_SOURCE, EdgeOrder
+from ..message import Message
+from ..message_source import backward_source, forward_source, message_spec
+from ..power import PowerKernel
+from ..power_source import backward_source as power_backward
+from ..power_source import forward_source as power_forward
+from ..power_source import power_spec
+from ..table import TableKernel, TableMessage, table_of, table_source
+from .ends import edges_of
+from .slots import ORDERS, Slot
+from .writer import Call, Value
+
+
+def edge_order(call: Call, layer: EdgeOrder) -> Value:
+    """Both orders, each of them nodes + 1 + edges numbers."""
+    w, edges = call.writer, edges_of(call)
+    order = w.buffer(ORDERS, None, "int64_t", size=(2, 2, 0, 2))
+    sort = w.kernel(SORT_SOURCE, "sort_edges")
+    for which, index in ((0, f"{edges} + E"), (1, f"{edges}")):
+        row = f"{order} + {which} * (N + 1 + E)"
+        w.line(f"{sort}(E, N, {index}, {row}, {row} + N + 1);")
+    return Value(order)
+
+
+def _orders(order: Slot) -> tuple[str, str]:
+    """The order by target and that by source, each as where nodes' edges begin and the edges' numbers."""
+    rows = (f"{order}", f"{order} + (N + 1 + E)")
+    return tuple(f"{row}, {row} + N + 1" for row in rows)  # type: ignore[return-value]
+
+
+def _scale(call: Call, message: Message) -> Slot:
+    w = call.writer
+    scale = w.buffer(1, None, "double")
+    power = repr(message.power)
+    value = f"pow(*{w.given('average_neighbors', 'double')}, {power})" if message.power else "1"
+    w.line(f"*{scale} = {value};")
+    return scale
+
+
+def message(call: Call, layer: Message) -> Value:
+    """Gather, product and sum in one."""
+    w, (x, y, weights, order), edges = call.writer, call.inputs, edges_of(call)
+    spec, scale = message_spec(layer.spec), _scale(call, layer)
+    out = w.buffer("node", spec.out)
+    targets, sources = _orders(order)
+    forward = w.kernel(forward_source(layer.spec, w.dtype), "forward")
+    rest = f"{scale}, {x}, {y}, {weights}, (void *)0, (void *)0, (void *)0"
+    w.line(f"{forward}(N, threads, {targets}, {edges}, {rest}, {out});")
+    names = "".join(name for name, moves in zip("xyw", call.moves, strict=False) if moves)
+
+    def pull(g: Slot) -> None:
+        backward = w.kernel(backward_source(layer.spec, w.dtype, names), "backward")
+        made = _gradients(call, "xyw", names)
+        pointers = ", ".join(str(made.get(name, "(void *)0")) for name in "xyw")
+        w.line(f"{backward}(N, threads, {sources}, {edges} + E, {rest}, {g}, {pointers});")
+        _give(call, "xyw", made)
+
+    return Value(out, pull, (scale, *call.keep(x, y, weights, order)))
+
+
+def _gradients(call: Call, all_: str, names: str) -> dict[str, Slot]:
+    return {
+        name: call.writer.buffer(slot.rows, slot.dim)
+        for name, slot in zip(all_, call.inputs, strict=False)
+        if name in names
+    }
+
+
+def _give(call: Call, all_: str, made: dict[str, Slot]) -> None:
+    for name, slot in made.items():
+        call.give(all_.index(name), slot)
+        call.writer.drop(slot)
+
+
+def _lengths(call: Call, table: Table, r: Slot, species: Slot | None) -> tuple[str, tuple[Slot, ...]]:
+    """The arguments of a kernel that reads a table, and what of them is to be kept."""
+    w, kind = call.writer, None
+    if species is not None:
+        call.species(table.species)
+        kind, edges = w.buffer("edge", None, "int64_t"), edges_of(call)
+        ends = {"source": "e", "target": "E + e", "pair": "e"}
+        value = f"{species}[{edges}[{ends[table.by]}]]"
+        if table.by == "pair":
+            value = f"{value} * {table.species} + {species}[{edges}[E + e]]"
+        w.line(f"for (int64_t e = 0; e < E; e++) {kind}[e] = {value};")
+    knots = w.weight(table, "knots")
+    place = f"(int64_t){table.knots.shape[1] - 1}, {table.start!r}, {table.end!r}"
+    text = f"{r}, {kind or '(int64_t *)0'}, {knots}, {place}"
+    return text, (() if kind is None else (kind,))
+
+
+def table(call: Call, layer: TableKernel) -> Value:
+    """Splines of the lengths."""
+    w, held = call.writer, table_of(layer.table)
+    r, *species = call.inputs
+    columns = held.knots.shape[3]
+    arguments, keeps = _lengths(call, held, r, species[0] if species else None)
+    source, y = table_source(columns, w.dtype), w.buffer("edge", columns)
+    w.line(f"{w.kernel(source, 'forward')}(E, threads, {arguments}, {y});")
+
+    def pull(g: Slot) -> None:
+        made = w.buffer("edge", 1)
+        w.line(f"{w.kernel(source, 'backward')}(E, threads, {arguments}, {g}, {made});")
+        call.give(0, made)
+        w.drop(made)
+
+    return Value(y, pull, (*keeps, *call.keep(r)))
+
+
+def table_message(call: Call, layer: TableMessage) -> Value:
+    """A message whose weights are splines."""
+    w, edges, (x, y, r, *species, order) = call.writer, edges_of(call), call.inputs
+    text, scale = layer.message.spec, _scale(call, layer.message)
+    out = w.buffer("node", message_spec(text).out)
+    targets, sources = _orders(order)
+    arguments, keeps = _lengths(call, table_of(layer.table), r, species[0] if species else None)
+    forward = w.kernel(forward_source(text, w.dtype, table=True), "forward")
+    w.line(f"{forward}(N, threads, {targets}, {edges}, {scale}, {x}, {y}, {arguments}, {out});")
+    names = "".join(name for name, moves in zip("xyr", call.moves, strict=False) if moves)
+
+    def pull(g: Slot) -> None:
+        backward = w.kernel(backward_source(text, w.dtype, names, table=True), "backward")
+        made = _gradients(call, "xyr", names)
+        pointers = ", ".join(str(made.get(name, "(void *)0")) for name in "xyr")
+        w.line(
+            f"{backward}(N, threads, {sources}, {edges} + E, {scale}, {x}, {y}, {arguments}, {g}, {pointers});"
+        )
+        _give(call, "xyr", made)
+
+    return Value(out, pull, (scale, *keeps, *call.keep(x, y, r, order)))
+
+
+def power(call: Call, layer: PowerKernel) -> Value:
+    """Polynomials, their coefficients made of the weights."""
+    w, (a, species) = call.writer, call.inputs
+    owner, spec = layer.power.module, power_spec(layer.spec)
+    assert isinstance(owner, Power)
+    _, kinds, channels = owner.weight.shape
+    call.species(kinds)
+    entries = layer.table.exact.nonzero().tolist()
+    where = w.table("int64_t", [number for entry in entries for number in entry])
+    values = w.table("T", [float(layer.table.exact[t, p]) for t, p in entries])
+    c = w.buffer(1, kinds * len(spec.terms) * channels)
+    weight = w.weight(owner, "weight")
+    w.line(
+        f"coefficients({len(entries)}, {where}, {values}, {len(spec.terms)}, {kinds}, {channels}, {weight}, {c});"
+    )
+    out = w.buffer("node", spec.outputs * spec.channels)
+    forward = w.kernel(power_forward(layer.spec, w.dtype), "forward")
+    w.line(f"{forward}(N, threads, {species}, {a}, {c}, {out});")
+
+    def pull(g: Slot) -> None:
+        made = w.buffer("node", a.dim)
+        backward = w.kernel(power_backward(layer.spec, w.dtype, "a", False), "backward")
+        none = "(void *)0"
+        w.line(
+            f"{backward}(N, (int64_t){kinds}, threads, {species}, {a}, {c}, {g}, {none}, {made}, {none}, {none});"
+        )
+        call.give(0, made)
+        w.drop(made)
+
+    return Value(out, pull, (c, *call.keep(a)))
+
+
+SOURCE = """
+// C[kind, term] = sum of table[term, path] weight[path, kind], for all channels
+static void coefficients(int64_t entries, const int64_t *where, const T *table, int64_t terms, int64_t kinds,
+                         int64_t channels, const T *weight, T *out) {
+  memset(out, 0, kinds * terms * channels * sizeof(T));
+  for (int64_t i = 0; i < entries; i++)
+    for (int64_t k = 0; k < kinds; k++) {
+      T *c = out + (k * terms + where[2 * i]) * channels;
+      const T *w = weight + (where[2 * i + 1] * kinds + k) * channels, by = table[i];
+      int64_t u = 0;
+      for (; u + LANES <= channels; u += LANES) store(c + u, load(c + u, LANES) + by * load(w + u, LANES), LANES);
+      for (; u < channels; u++) c[u] += by * w[u];
+    }
+}
+"""

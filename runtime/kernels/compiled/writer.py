@@ -1,0 +1,277 @@
+"""The C text of a compiled step while it is written: parts of statements, and slots for what they read and write."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from equic.runtime.layers.base import Constant, Layer
+from equic.runtime.plan import Step
+from torch import Tensor, nn
+
+from ..c_source import prelude
+from ..gemm import PRODUCTS, Task
+from .slots import Blas, Buffer, CType, Function, Given, Made, Origin, Size, Slot, Weight, size_of
+
+# errors of a part, by the number it returns; what is wrong lies behind the sizes
+WRONG_SPECIES, WRONG_EDGE, WRONG_SYSTEM = 1, 2, 3
+
+
+class UnsupportedError(Exception):
+    """A step that has no form in C; it runs by its rule."""
+
+
+@dataclass(slots=True)
+class Value:
+    """What a step has made, and how it takes a gradient back: None where nothing it reads moves."""
+
+    slot: Slot
+    pull: Callable[[Slot], None] | None = None
+    # what `pull` reads
+    keeps: tuple[Slot, ...] = ()
+
+
+@dataclass(slots=True)
+class Call:
+    """One step to be written: its layer, what it reads, and which of it moves."""
+
+    writer: Writer
+    step: Step
+    layer: Layer
+    inputs: tuple[Slot, ...]
+    moves: tuple[bool, ...]
+    gradients: Gradients
+    strains: bool
+    borrowed: Sequence[tuple[Layer, str]] = ()
+
+    def keep(self, *slots: Slot) -> tuple[Slot, ...]:
+        """Hold what the way back reads."""
+        for slot in slots:
+            self.writer.hold(slot)
+        return slots
+
+    def species(self, count: int) -> None:
+        """The species of the nodes have to be among so many."""
+        self.writer.kinds = count if self.writer.kinds is None else min(count, self.writer.kinds)
+
+    def order(self, count: int) -> Slot:
+        """Where the rows of nodes go so that those of one species lie side by side (see `sort_rows`)."""
+        self.species(count)
+        return self.writer.order(count)
+
+    def give(self, number: int, slot: Slot) -> None:
+        """Add a gradient to that by an input."""
+        self.gradients.give(self.step.inputs[number], slot)
+
+
+class Writer:
+    """Statements in parts; between two parts something else may run."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        self.dtype = dtype
+        self.slots: list[Slot] = []
+        self.parts: list[list[str]] = [[]]
+        self.tables: list[str] = []
+        self.kinds: int | None = None
+        self._known: dict[Any, Slot] = {}
+        self._order: Slot | None = None
+        self._free: dict[tuple[CType, Size], list[Slot]] = {}
+
+    def line(self, text: str) -> None:
+        """One statement; slots stand in it by their names."""
+        self.parts[-1].append(text)
+
+    def buffer(self, rows: str | int, dim: int | None, ctype: CType = "T", size: Size | None = None) -> Slot:
+        """Room for so many rows, held once."""
+        size = size_of(rows, 1 if dim is None else dim) if size is None else size
+        free = self._free.get((ctype, size))
+        if free:
+            slot = free.pop()
+            slot.rows, slot.dim, slot.holders = rows, dim, 1
+            return slot
+        return self._slot(ctype, Buffer(size), rows, dim)
+
+    def hold(self, slot: Slot) -> None:
+        """Somebody else needs what lies there."""
+        slot.holders += 1
+
+    def drop(self, slot: Slot) -> None:
+        """Somebody needs it no more."""
+        slot.holders -= 1
+        if slot.holders == 0 and isinstance(slot.origin, Buffer):
+            self._free.setdefault((slot.ctype, slot.origin.size), []).append(slot)
+
+    def given(self, name: str, ctype: CType, rows: str | int = 0, dim: int | None = None) -> Slot:
+        """An input or a statistic."""
+        return self._once(("given", name), ctype, Given(name), rows, dim)
+
+    def weight(self, module: nn.Module, key: str, rows: int = 0, dim: int | None = None) -> Slot:
+        """A parameter or a buffer of a module, as it is at each call."""
+        store: Mapping[str, Tensor | None] = (
+            module._parameters if key in module._parameters else module._buffers  # type: ignore[assignment]
+        )
+        held = store.get(key)
+        if held is None:
+            raise UnsupportedError(f"{type(module).__name__} has no {key}")
+        ctype: CType = "int64_t" if held.dtype is torch.int64 else "T"
+        return self._once(("weight", id(store), key), ctype, Weight(store, key), rows, dim)
+
+    def constant(self, held: Constant) -> Slot:
+        """A table of a layer."""
+        return self.weight(held, "value")
+
+    def kernel(self, source: str, name: str) -> str:
+        """A kernel of another library, to be called."""
+        return f"((kernel_t){self._once(('kernel', source, name), 'void', Function(source, name))})"
+
+    def blas(self) -> str:
+        """The matrix product, to be called."""
+        return f"((gemm_t){self._once('blas', 'void', Blas())})"
+
+    def made(self, key: tuple[str, ...], ctype: CType, rows: str | int, dim: int | None, own: bool) -> Slot:
+        """A tensor of a call: made for it where `own`, else given by a rule in Python."""
+        size = size_of(rows, 1 if dim is None else dim) if own else None
+        return self._slot(ctype, Made(key, size), rows, dim)
+
+    def table(self, ctype: str, values: Sequence[Any]) -> str:
+        """Constants, by a name of their own."""
+        name = f"t{len(self.tables)}"
+        numbers = ", ".join(repr(value) for value in values) or "0"
+        self.tables.append(f"static const {ctype} {name}[] = {{{numbers}}};")
+        return name
+
+    def products(self, tasks: Sequence[Task], x: Slot, w: Slot, y: Slot, *, back: bool, fresh: bool) -> None:
+        """y (+)= x W by a list of matrix products; with `back` by the transposed ones."""
+        self._clear(tasks, y, back, fresh)
+        table, scales = self._tasks(tasks, back, fresh)
+        self.line(
+            f"all({self.blas()}, {len(tasks)}, {table}, {scales}, {int(back)}, {y.count}, {x.width}, {y.width}, "
+            f"{x}, {w}, {y});"
+        )
+
+    def _clear(self, tasks: Sequence[Task], y: Slot, back: bool, fresh: bool) -> None:
+        filled = {(task.x, task.rows) if back else (task.y, task.columns) for task in tasks}
+        if fresh and sum(width for _, width in filled) < y.width:
+            self.line(f"memset({y}, 0, {y.numbers} * sizeof(T));")
+
+    def _tasks(self, tasks: Sequence[Task], back: bool, fresh: bool) -> tuple[str, str]:
+        rows, written = [], set()
+        for task in tasks:
+            x, y = (task.y, task.x) if back else (task.x, task.y)
+            rows += [x, y, task.w, task.rows, task.columns, task.width, int(fresh and y not in written)]
+            written.add(y)
+        return self.table("int64_t", rows), self.table("double", [task.scale for task in tasks])
+
+    def by_species(
+        self,
+        tasks: Sequence[Task],
+        x: Slot,
+        w: Slot,
+        y: Slot,
+        order: Slot,
+        *,
+        back: bool,
+        fresh: bool,
+    ) -> None:
+        """The same with matrices for each species: `w` [species, numbers], `order` as `sort_rows` leaves it."""
+        place, kinds, size = order, w.rows, w.dim
+        x_, y_ = self.buffer(x.rows, x.dim), self.buffer(y.rows, y.dim)
+        self._clear(tasks, y_, back, True)
+        table, scales = self._tasks(tasks, back, True)
+        self.line(f"place_rows({x.count}, threads, {x.width}, {place}, {x}, {x_});")
+        self.line(
+            f"for (int64_t s = 0, from = 0; s < {kinds}; from = {place}[N + s++]) if ({place}[N + s] > from) "
+            f"all({self.blas()}, {len(tasks)}, {table}, {scales}, {int(back)}, {place}[N + s] - from, {x.width}, "
+            f"{y.width}, {x_} + from * {x.width}, {w} + s * {size}, {y_} + from * {y.width});"
+        )
+        self.line(f"take_rows({y.count}, threads, {y.width}, {place}, {y_}, {y}, {int(not fresh)});")
+        self.drop(x_)
+        self.drop(y_)
+
+    def order(self, kinds: int) -> Slot:
+        """Made where it is first wanted, for all that follows."""
+        if self._order is None:
+            species = self.given("species", "int64_t", "node", None)
+            self._order = self.buffer("node", None, "int64_t", size=(1, 0, 0, kinds))
+            self.line(f"sort_rows(N, {kinds}, {species}, {self._order});")
+        return self._order
+
+    def checks(self) -> list[str]:
+        """What is looked at before anything is read: indices must lie inside of what they index."""
+        tests = [
+            (WRONG_EDGE, self.given("edges", "int64_t"), "2 * E", "N"),
+            (WRONG_SYSTEM, self.given("system", "int64_t"), "N", "S"),
+        ]
+        if self.kinds is not None:
+            tests.append((WRONG_SPECIES, self.given("species", "int64_t", "node"), "N", str(self.kinds)))
+        return [
+            f"if ((sizes[4] = outside({count}, {slot}, {limit}))) return {code};"
+            for code, slot, count, limit in tests
+        ]
+
+    def text(self, helpers: Sequence[str]) -> str:
+        """The source of all parts, `part0`, `part1`, ..., after the functions that they call."""
+        functions = [self._function(number, lines) for number, lines in enumerate(self.parts)]
+        return "\n".join((prelude(self.dtype), PRODUCTS, *helpers, *self.tables, *functions))
+
+    def _function(self, number: int, lines: Sequence[str]) -> str:
+        body = "\n  ".join(lines)
+        used = sorted({int(found) for found in re.findall(r"\bp(\d+)\b", body)})
+        places = "\n  ".join(f"{self.slots[k].ctype} *const p{k} = P[{k}];" for k in used)
+        return (
+            f"int64_t part{number}(int64_t *sizes, void **P) {{\n"
+            "  const int64_t N = sizes[0], E = sizes[1], S = sizes[2], threads = sizes[3];\n"
+            f"  {places}\n  {body}\n  return 0;\n}}\n"
+        )
+
+    def _once(
+        self, key: Any, ctype: CType, origin: Origin, rows: str | int = 0, dim: int | None = None
+    ) -> Slot:
+        if key not in self._known:
+            self._known[key] = self._slot(ctype, origin, rows, dim)
+        return self._known[key]
+
+    def _slot(self, ctype: CType, origin: Origin, rows: str | int, dim: int | None) -> Slot:
+        slot = Slot(len(self.slots), ctype, origin, rows, dim, holders=1)
+        self.slots.append(slot)
+        return slot
+
+
+@dataclass(slots=True)
+class Gradients:
+    """What is known of the gradient by each step's value while the way back is written."""
+
+    writer: Writer
+    found: dict[str, Slot] = field(default_factory=dict)
+
+    def into(self, name: str, rows: str | int, dim: int | None, ctype: CType = "T") -> tuple[Slot, bool]:
+        """Where to add a gradient, and whether nothing lies there yet."""
+        known = self.found.get(name)
+        if known is None:
+            known = self.found[name] = self.writer.buffer(rows, dim, ctype)
+            return known, True
+        if known.holders > 1 or not isinstance(known.origin, Buffer):  # others read it
+            own = self.writer.buffer(rows, dim, ctype)
+            size = {"T": "T", "double": "double"}[ctype]
+            self.writer.line(f"memcpy({own}, {known}, {own.numbers} * sizeof({size}));")
+            self.writer.drop(known)
+            known = self.found[name] = own
+        return known, False
+
+    def give(self, name: str, slot: Slot) -> None:
+        """Add what lies in a slot, which is held once more if it is kept."""
+        known = self.found.get(name)
+        if known is None:
+            self.writer.hold(slot)
+            self.found[name] = slot
+            return
+        add = {"T": "add", "double": "add_double"}[slot.ctype]
+        own = known.holders == 1 and isinstance(known.origin, Buffer)
+        out = known if own else self.writer.buffer(known.rows, known.dim, known.ctype)
+        self.writer.line(f"{add}({known.numbers}, threads, {known}, {slot}, {out});")
+        if not own:
+            self.writer.drop(known)
+            self.found[name] = out

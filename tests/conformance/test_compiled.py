@@ -1,0 +1,230 @@
+"""A whole step in C gives the numbers of the layers as they are written, whatever runs in it and beside it."""
+
+import ctypes
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+import yaml
+from ase import Atoms
+from ase.build import bulk, molecule
+from equic.compiler.language.diagnostics import Report
+from equic.compiler.language.source import source_from_text
+from equic.compiler.pipeline import compile_spec
+from equic.runtime.build import build_module
+from equic.runtime.errors import DataError
+from equic.runtime.kernels import chunks, compiled, find_toolchain
+from equic.runtime.kernels.c_source import prelude
+from equic.runtime.kernels.compiled import build
+from equic.runtime.kernels.compiled.pieces import pieces
+from equic.runtime.kernels.gemm import PRODUCTS
+from equic.runtime.kernels.ops import pointer, toolchain
+from equic.runtime.kernels.runner import runner_for
+from equic.runtime.neighbors import model_inputs
+from equic.runtime.plan import Plan
+from equic.runtime.tabulate import build_tables
+
+pytestmark = pytest.mark.skipif(find_toolchain() is None, reason="no C compiler")
+
+SPEC = """\
+equic: 1
+name: compiled
+system: {kind: atoms, species: [H, C, O], cutoff: 3.5 Å}
+symmetry: {O(3): hard}
+targets:
+  energy: {per: system, rep: 0e, unit: eV}
+  forces: {gradient_of: energy, wrt: positions, scale: -1}
+  stress: {gradient_of: energy, wrt: strain}
+"""
+MODELS = {
+    "mace": {"architecture": "mace", "channels": 5, "hidden_lmax": 1, "lmax": 2, "layers": 2},
+    "nequip": {"architecture": "nequip", "channels": 4, "lmax": 2, "layers": 3},
+    "schnet": {"architecture": "schnet", "channels": 8},
+    "painn": {"architecture": "painn", "channels": 8},
+    "densities": {"architecture": "mace", "channels": 24, "hidden_lmax": 0, "lmax": 2, "radial": [4]},
+}
+STATISTICS = {"average_neighbors": 3.7, "scale": 1.4, "shift": -0.3, "atomic_energies": [-1.0, 2.0, 0.5]}
+TARGETS = ("energy", "forces", "stress")
+
+
+def made(name, kernels="c", dtype=torch.float64):
+    report = Report()
+    done = compile_spec(
+        source_from_text(SPEC + yaml.safe_dump({"model": MODELS[name]}), report=report), report
+    )
+    report.raise_if_errors()
+    plan = Plan.from_json(done.plan)
+    model = build_module(plan, seed=3, dtype=dtype, kernels=kernels)
+    model.set_statistics({key: value for key, value in STATISTICS.items() if key in plan.statistics})
+    return model
+
+
+def frames():
+    """A crystal, and in boxes a molecule and an atom without edges."""
+    found = [
+        bulk("C", "diamond", a=3.6, cubic=True),
+        molecule("CH3CH2OH", cell=[12] * 3, pbc=True),
+        Atoms("O", cell=[12] * 3, pbc=True),
+    ]
+    for number, atoms in enumerate(found):
+        atoms.rattle(0.05, seed=number)
+    return found
+
+
+def step_of(model):
+    """The compiled step that a call has used."""
+    return runner_for(model).compiled[model.dtype]
+
+
+def assert_same(found, expected, tolerance=1e-12):
+    for name in TARGETS:
+        scale = expected[name].abs().max()
+        assert (found[name] - expected[name]).abs().max() <= tolerance * scale, name
+
+
+@pytest.mark.parametrize("tables", [False, True], ids=["networks", "tables"])
+@pytest.mark.parametrize("name", ["mace", "nequip"])
+def test_nothing_runs_beside_c_in_the_usual_models(name, tables):
+    model = made(name)
+    model = build_tables(model, 1e-6) if tables else model
+    model(model_inputs(frames(), model.plan))
+    assert step_of(model).text.order == (0,)
+
+
+@pytest.mark.parametrize("name", ["mace", "nequip", "densities"])
+def test_any_layer_may_run_by_its_rule_instead(name, monkeypatch):
+    """Each kind of layer in turn: parts of C before and after it, on the way there and back."""
+    reference = made(name, "reference")
+    inputs = model_inputs(frames(), reference.plan)
+    expected = reference(inputs)
+    assert_same(made(name)(inputs), expected)
+    kinds = {type(layer) for layer in runner_for(made(name)).layers.values()} & set(build.EMITTERS)
+    ends = {kind for kind in kinds if kind.__name__ in ("Input", "EdgeOrder", "Relative", "AllSpecies")}
+    for kind in kinds - ends:
+        with monkeypatch.context() as patch:
+            patch.delitem(build.EMITTERS, kind)
+            model = made(name)
+            assert_same(model(inputs), expected)
+            assert len(step_of(model).text.order) > 1, kind
+
+
+def test_weights_and_statistics_are_read_at_each_call():
+    model, reference = made("mace"), made("mace", "reference")
+    inputs = model_inputs(frames(), model.plan)
+    model(inputs)
+    for one in (model, reference):
+        one.set_statistics({"average_neighbors": 5.1, "scale": 0.7})
+        with torch.no_grad():
+            for value in one.parameters():
+                value.data = value.data * 1.1
+    assert_same(model(inputs), reference(inputs))
+    assert_same(model.to(torch.float32)(inputs), reference(inputs), 1e-4)
+
+
+def test_steps_of_other_sizes_share_the_workspace():
+    model = made("mace")
+    batches = [model_inputs(one, model.plan) for one in (frames(), frames()[1:2], frames()[2:], frames() * 2)]
+    expected = [made("mace", "reference")(batch) for batch in batches]
+    for number in (0, 1, 2, 3, 0, 2):
+        found = model(batches[number])
+        assert_same(found, expected[number])
+    kept = model(batches[0])["forces"]
+    before = kept.clone()
+    model(batches[3])
+    assert torch.equal(kept, before)  # what a caller has is the caller's
+
+
+def test_several_threads_may_use_one_model():
+    model = made("nequip")
+    batches = [model_inputs([one], model.plan) for one in frames()[:2] * 4]
+    expected = [model(batch) for batch in batches]
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(5):
+            for found, known in zip(pool.map(model, batches), expected, strict=True):
+                assert all(torch.equal(found[name], known[name]) for name in TARGETS)
+
+
+def test_threads_do_not_change_a_bit():
+    model = made("mace", dtype=torch.float32)
+    inputs = model_inputs([frames()[0] * (3, 3, 3)], model.plan)
+    before = torch.get_num_threads()
+    try:
+        found = []
+        for count in (1, 3):
+            torch.set_num_threads(count)
+            found.append(model(inputs))
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(found[0][name], found[1][name]) for name in TARGETS)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "error", "text"),
+    [
+        ("edges", 99, DataError, "edge 1 names node 99, and there are 9"),
+        ("edges", -1, DataError, "edge 1 names node -1"),
+        ("species", 3, IndexError, "atom 1 is of a species that is not among"),
+        ("system", 1, DataError, "atom 1 is of system 1, and there are 1"),
+    ],
+)
+def test_indices_that_lead_outside_are_refused(field, value, error, text):
+    model = made("mace")
+    inputs = model_inputs(frames()[1:2], model.plan)
+    inputs[field] = inputs[field].clone()
+    inputs[field][..., 1] = value
+    with pytest.raises(error, match=text):
+        model(inputs)
+
+
+def test_inputs_of_other_types_are_served_without():
+    """Shifts as whole numbers, edges in another order in memory: what C does not read, the rules do."""
+    model, reference = made("mace"), made("mace", "reference")
+    inputs = model_inputs(frames(), model.plan)
+    transposed = {"edges": inputs["edges"].t().contiguous().t()}
+    for change in ({"shifts": inputs["shifts"].to(torch.int64)}, transposed):
+        assert_same(model(inputs | change), reference(inputs))
+
+
+def test_steps_too_large_for_the_workspace_run_in_chunks(monkeypatch):
+    model = made("mace")
+    inputs = model_inputs(frames(), model.plan)
+    expected = model(inputs)
+    monkeypatch.setattr(chunks, "CHUNK", 16)
+    calls = []
+    monkeypatch.setattr(compiled.CompiledStep, "__call__", lambda self, context: calls.append(1))
+    monkeypatch.setattr(chunks, "WHOLE", 0)
+    assert_same(model(inputs), expected)
+    assert not calls
+
+
+def silu_slope(x):
+    return torch.sigmoid(x) * (1 + x * torch.sigmoid(-x))
+
+
+def sigmoid_slope(x):
+    return torch.sigmoid(x) * torch.sigmoid(-x)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize(
+    ("name", "function", "slope"),
+    [("silu", torch.nn.functional.silu, silu_slope), ("sigmoid", torch.sigmoid, sigmoid_slope)],
+)
+def test_activations_and_their_slopes(name, function, slope, dtype):
+    text = f"""
+void value(int64_t n, const T *x, T *y) {{ act_{name}(n, 1, 2, x, y); }}
+void slope(int64_t n, const T *x, const T *g, T *y) {{ slope_{name}(n, 1, 2, x, g, y); }}
+"""
+    library = toolchain().load(prelude(dtype) + PRODUCTS + pieces(dtype) + text)
+    ends = torch.tensor([0.0, -0.0, 1e-30, 90.0, -90.0, 800.0, -800.0, 1e4, -1e4], dtype=dtype)
+    x = torch.cat((torch.linspace(-40, 40, 4001, dtype=dtype), ends))
+    g, exact = torch.cos(x), x.to(torch.float64)
+    expected = 2 * function(exact), 2 * g * slope(exact)
+    found = torch.empty_like(g), torch.empty_like(g)
+    library.value(ctypes.c_int64(len(x)), pointer(x), pointer(found[0]))
+    library.slope(ctypes.c_int64(len(x)), pointer(x), pointer(g), pointer(found[1]))
+    for ours, known in zip(found, expected, strict=True):
+        assert bool(((ours - known).abs() <= 8 * torch.finfo(dtype).eps * known.abs().clamp_min(1.0)).all())
+    nothing = torch.full((3,), float("nan"), dtype=dtype)
+    library.value(ctypes.c_int64(3), pointer(nothing), pointer(found[0]))
+    assert found[0][:3].isnan().all()
