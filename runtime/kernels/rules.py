@@ -11,15 +11,16 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import torch
-from equic.runtime.layers.act import Pointwise
-from equic.runtime.layers.algebra import Add
+from equic.runtime.layers.act import Gate, Pointwise
+from equic.runtime.layers.algebra import Add, Concat
 from equic.runtime.layers.base import Layer
 from equic.runtime.layers.geometry import Length, Relative, SphericalHarmonics
-from equic.runtime.layers.indexing import SumEdges, SumSystem
+from equic.runtime.layers.indexing import Gather, SumEdges, SumSystem
 from equic.runtime.layers.inputs import ShiftScale
 from equic.runtime.layers.linear import Linear
 from equic.runtime.layers.merged import Merged, Part
 from equic.runtime.layers.mlp import Mlp
+from equic.runtime.layers.networks import Keep
 from torch import Tensor
 
 from .around import Around, AroundRule
@@ -29,6 +30,7 @@ from .gemm import Gemms, has_blas
 from .gemm_tasks import linear_tasks, merged_tasks, mlp_scales
 from .geometry import HarmonicsRule, LengthRule, ShiftScaleRule, SumRule
 from .message import Message
+from .parts import SLOPES, ConcatRule, GateRule, GatherRule, KeepRule, gate_has_rule
 from .power import PowerKernel
 from .sums import DensityRule, MessageRule, SumEdgesRule, density_gemms
 from .table import TableKernel, TableMessage, kind_of, table_of
@@ -76,10 +78,18 @@ def rule_for(layer: Layer) -> Callable[[], Rule]:
             return lambda: _MergedRule(together)
         case Part():
             return lambda: _PartRule(layer)
-        case Mlp() if layer.act in _SLOPES:
+        case Mlp() if layer.act in SLOPES:
             return lambda: _MlpRule(layer)
-        case Pointwise() if layer.f in _SLOPES:
+        case Pointwise() if layer.f in SLOPES:
             return lambda: _PointwiseRule(layer)
+        case Gate() if gate_has_rule(layer):
+            return lambda: GateRule(layer)
+        case Gather():
+            return lambda: GatherRule(layer)
+        case Keep():
+            return lambda: KeepRule(layer)
+        case Concat():
+            return ConcatRule
         case Add():
             return lambda: _AddRule(layer)
         case SphericalHarmonics():
@@ -94,18 +104,6 @@ def rule_for(layer: Layer) -> Callable[[], Rule]:
             return lambda: _RelativeRule(layer)
         case _:
             return lambda: _LocalRule(layer)
-
-
-def _silu_slope(g: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    return torch.ops.aten.silu_backward(g, x)
-
-
-def _tanh_slope(g: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    return torch.ops.aten.tanh_backward(g, y)
-
-
-# the backward functions of activations, of (g, x, f(x))
-_SLOPES = {torch.nn.functional.silu: _silu_slope, torch.tanh: _tanh_slope}
 
 
 class _LocalRule:
@@ -156,7 +154,7 @@ class _PointwiseRule:
         return self.y * self.layer.factor
 
     def pull(self, g: Tensor) -> Gradients:
-        return [_SLOPES[self.layer.f](g * self.layer.factor, self.x, self.y)]
+        return [SLOPES[self.layer.f](g * self.layer.factor, self.x, self.y)]
 
 
 class _RelativeRule:
@@ -206,7 +204,7 @@ class _MlpRule:
             g = g * self.scales[layer.applied]
         for i in reversed(range(layer.applied)):
             if i < len(layer.weights) - 1:
-                g = _SLOPES[layer.act](g, *self.hidden[i])
+                g = SLOPES[layer.act](g, *self.hidden[i])
             g = _product(g, layer.weights[i].t(), self.scales[i])
         return [g.unflatten(0, self.shape)]
 

@@ -57,7 +57,7 @@ class Gate(Layer):
         self.gated = out.blocks[leading:]
         self.scalars = sum(block.mul for block in out.blocks[:leading])
         self.odd = params.get("odd")
-        self.gates = sum(block.mul for block in self.gated if not self._passes(block))
+        self.gates = sum(block.mul for block in self.gated if not self.passes(block))
         if source.dim != out.dim + self.gates:
             raise ArtifactError(
                 f"a gate to `{out}` needs {self.gates} gates: {out.dim + self.gates} numbers, not `{source}`"
@@ -67,7 +67,7 @@ class Gate(Layer):
         self.gate, self.gate_factor = ACTIVATIONS[gate], second_moment_factor(gate)
         self.odd_factor = second_moment_factor(self.odd) if self.odd else 1.0
 
-    def _passes(self, block: Block) -> bool:
+    def passes(self, block: Block) -> bool:
         """Whether a block of the output that is not invariant is an odd scalar with a function of its own."""
         return bool(self.odd) and block.size == 1
 
@@ -77,7 +77,7 @@ class Gate(Layer):
         at = 0
         for block in self.gated:
             start = block.start + self.gates
-            if self.odd and self._passes(block):
+            if self.odd and self.passes(block):
                 parts.append(ACTIVATIONS[self.odd](x[..., start : start + block.dim]) * self.odd_factor)
                 continue
             features = x[..., start : start + block.dim].unflatten(-1, (block.size, block.mul))

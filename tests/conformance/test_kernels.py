@@ -243,6 +243,52 @@ def test_sums_of_a_density_are_those_of_its_layer(average):
     assert_same(derivatives(fused, arguments), derivatives(plain, arguments), torch.float64)
 
 
+PARTS = {
+    "a gate with odd scalars": (
+        "act",
+        {
+            "form": "gate",
+            "f": "silu",
+            "gate": "sigmoid",
+            "odd": "tanh",
+            "in": "9x0e+3x0o+4x1o+2x2e",
+            "out": "3x0e+3x0o+4x1o+2x2e",
+        },
+        [(6, 34)],
+        [],
+    ),
+    "a gate of vectors alone": (
+        "act",
+        {"form": "gate", "f": "tanh", "gate": "silu", "in": "4x0e+4x1o", "out": "4x1o"},
+        [(6, 16)],
+        [],
+    ),
+    "blocks": ("keep", {"in": "2x0e+3x1o+2x2e", "blocks": [2, 0]}, [(6, 21)], []),
+    "side by side": ("concat", {}, [(6, 2), (6, 5), (6, 3)], []),
+    "one end": ("gather", {"role": "target"}, [(4, 5)], [torch.tensor([[0, 1, 2, 3, 0], [3, 3, 1, 0, 3]])]),
+}
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_rules_of_parts_are_those_of_autograd(name):
+    kind, params, shapes, context = PARTS[name]
+    layer = LAYERS[kind](params)
+    generator = torch.Generator().manual_seed(0)
+    values = [draw(generator, *shape, dtype=torch.float64).requires_grad_() for shape in shapes]
+    expected = layer(*values, *context)
+    g = draw(generator, *expected.shape, dtype=torch.float64)
+    wants = [n != 1 for n in range(len(values))]
+    rule = rule_for(layer)()
+    assert type(rule).__name__ != "_LocalRule"
+    with torch.no_grad():
+        value = rule.run(values, context, wants)
+        made = rule.pull(g)
+    slopes = torch.autograd.grad(expected, values, g)
+    assert [one is not None for one in made] == wants
+    wanted = [slope for slope, want in zip(slopes, wants, strict=True) if want]
+    assert_same([value, *(one for one in made if one is not None)], [expected, *wanted], torch.float64)
+
+
 LINEARS = {
     "several blocks": ({"in": "3x0e+5x1o+2x0e", "out": "4x0e+2x1o+3x1o"}, None),
     "per species": ({"in": "3x0e+5x1o", "out": "4x0e", "species": 4}, 4),
