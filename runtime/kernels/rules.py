@@ -128,7 +128,10 @@ class _LocalRule:
         if not self.value.requires_grad:  # harmonics of degree 0: their inputs have no say
             return [None for _ in self.wants]
         wanted = [leaf for leaf, want in zip(self.leaves, self.wants, strict=True) if want]
-        made = iter(torch.autograd.grad(self.value, wanted, g, materialize_grads=True))
+        # torch reads gradients that are given to it with sympy, which takes half a second to import
+        with torch.enable_grad():
+            total = torch.dot(self.value.flatten(), g.flatten())
+        made = iter(torch.autograd.grad(total, wanted, materialize_grads=True))
         return [next(made) if want else None for want in self.wants]
 
 

@@ -9,7 +9,8 @@ import platform
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -64,6 +65,18 @@ class Toolchain:
             KernelError: it does not compile, or the result does not load.
         """
         return _load(self, source)
+
+    def prepare(self, sources: Iterable[str]) -> None:
+        """Compile what the cache lacks of these sources, several at once: `load` then finds them.
+
+        Raises:
+            KernelError: one does not compile.
+        """
+        # the longest take longest, and are begun first
+        ordered = sorted(dict.fromkeys(sources), key=len, reverse=True)
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            for _ in pool.map(lambda source: _file(self, source), ordered):
+                pass
 
     def compile(self, source: str, out: Path, options: Sequence[str]) -> Path:
         """The object file of a C source.
@@ -124,19 +137,31 @@ def _works(toolchain: Toolchain) -> bool:
 
 @cache
 def _load(toolchain: Toolchain, source: str) -> ctypes.CDLL:
-    identity = "\0".join((source, toolchain.path, toolchain.version, *_arguments(toolchain), _processor()))
-    name = f"{hashlib.sha256(identity.encode()).hexdigest()[:32]}.so"
-    path = cache_folder() / name
-    if not path.exists():
-        try:
-            path = _build(toolchain, source, path)
-        except OSError:  # no place for a cache: what is built serves this process
-            path = _build(toolchain, source, Path(tempfile.mkdtemp(prefix="equic-kernels-")) / name)
+    path = _file(toolchain, source)
     try:
         return ctypes.CDLL(str(path))
     except OSError as error:
         path.unlink(missing_ok=True)  # a library that does not load here must not stay
         raise KernelError(f"a compiled kernel does not load: {error}") from error
+
+
+def _file(toolchain: Toolchain, source: str) -> Path:
+    """Where the library of a source lies, compiled unless it is there."""
+    identity = "\0".join((source, toolchain.path, toolchain.version, *_arguments(toolchain), _processor()))
+    name = f"{hashlib.sha256(identity.encode()).hexdigest()[:32]}.so"
+    path = cache_folder() / name
+    if path.exists():
+        return path
+    try:
+        return _build(toolchain, source, path)
+    except OSError:  # no place for a cache: what is built serves this process
+        path = _own_folder() / name
+        return path if path.exists() else _build(toolchain, source, path)
+
+
+@cache
+def _own_folder() -> Path:
+    return Path(tempfile.mkdtemp(prefix="equic-kernels-"))
 
 
 def _build(toolchain: Toolchain, source: str, path: Path) -> Path:

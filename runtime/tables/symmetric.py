@@ -109,8 +109,9 @@ def _couple(blocks: tuple[Irrep, ...], powers: Counter[int], l: int) -> list[Arr
             for i, rights in _single(blocks[b][0], k).items():
                 for total in range(abs(i - j), i + j + 1):
                     w = wigner_3j(j, i, total) * np.sqrt(2 * total + 1)
-                    for left, right in product(lefts, rights):
-                        joined = np.einsum("am,bn,mnk->abk", left, right, w, optimize=True)
+                    halves = [np.einsum("am,mnk->ank", left, w) for left in lefts]
+                    for half, right in product(halves, rights):
+                        joined = np.einsum("bn,ank->abk", right, half)
                         ahead.setdefault(total, []).append(joined.reshape(-1, 2 * total + 1))
         partial = ahead
     # disjoint variables: as a tensor the product is spread over all interleavings of its factors

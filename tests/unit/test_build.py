@@ -1,6 +1,8 @@
 """Building models: seeds, precisions, statistics, names, what is kept in memory and what is refused."""
 
 import copy
+import subprocess
+import sys
 import weakref
 
 import pytest
@@ -207,3 +209,20 @@ def test_layers_are_named_once():
     names = {name for name in LAYERS if name != "from_frame"}
     assert LAYERS["from_frame"] is LAYERS["to_frame"]
     assert len(names) == len({LAYERS[name] for name in names})
+
+
+def test_a_first_call_imports_nothing_slow():
+    """Algebra and compilers of torch take a second to import; a model that gives numbers needs none of them."""
+    code = (
+        "import sys; from equic.runtime.build import build_module; from equic.runtime.neighbors import model_inputs\n"
+        "from equic.runtime.testing.plans import mace_plan; from ase.build import molecule\n"
+        "plan = mace_plan(channels=4, lmax=1, mode=('relaxed', 0.3))\n"
+        "model = build_module(plan); inputs = model_inputs([molecule('CH3CH2OH')], plan)\n"
+        "before = set(sys.modules); model(inputs)\n"
+        "print(*sorted({name.split('.')[0] for name in set(sys.modules) - before} | "
+        "({'torch._dynamo', 'sympy'} & set(sys.modules))))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True
+    )
+    assert set(done.stdout.split()) <= {"equic"}

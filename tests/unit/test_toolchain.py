@@ -2,6 +2,7 @@
 
 import ctypes
 import logging
+import os
 import subprocess
 import sys
 
@@ -54,6 +55,38 @@ def test_a_cache_that_cannot_be_written_is_no_obstacle(fresh, monkeypatch):
     (fresh / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(fresh / "file"))
     assert find_toolchain().load(ADD % "no cache").add(1, 1) == 2
+
+
+@needs_compiler
+def test_several_are_compiled_at_once(fresh):
+    """As many processes of the compiler as there are cores, and nothing to compile afterwards."""
+    sources = [ADD % f"{fresh} {number}" for number in range(5)]
+    find_toolchain().prepare([*sources, sources[0]])
+    kept = sorted(cache_folder().iterdir())
+    assert [find_toolchain().load(source).add(2, 3) for source in sources] == [5] * 5
+    assert sorted(cache_folder().iterdir()) == kept
+    with pytest.raises(KernelError, match="does not compile"):
+        find_toolchain().prepare([*sources, "this is no C"])
+
+
+@needs_compiler
+def test_one_model_has_one_source_in_every_process(fresh):
+    """Sets are walked in another order in each process: nothing in the text may depend on one."""
+    code = (
+        "from equic.runtime.build import build_module; from equic.runtime.kernels.runner import Runner;"
+        "from equic.runtime.testing.plans import mace_plan; import torch;"
+        "runner = Runner(build_module(mace_plan(channels=4, lmax=1), kernels='c'));"
+        "print(runner._compiled().text.source)"
+    )
+    environments = [{**os.environ, "PYTHONHASHSEED": seed} for seed in ("1", "2", "3")]
+    found = [
+        subprocess.run(
+            [sys.executable, "-c", code], env=one, capture_output=True, text=True, check=True
+        ).stdout
+        for one in environments
+    ]
+    assert len(found[0]) > 1000
+    assert len(set(found)) == 1
 
 
 @needs_compiler

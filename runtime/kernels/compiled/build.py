@@ -84,7 +84,7 @@ class Builder:
             if not (back and step.name in self.moved):
                 for slot in value.keeps:
                     self.writer.drop(slot)
-            for name in {step.name, *step.inputs}:
+            for name in dict.fromkeys((step.name, *step.inputs)):
                 if last[name] == i and name not in self.wanted and name != self.scalar:
                     self.writer.drop(self.values[name].slot)
         if self.scalar is not None:

@@ -70,6 +70,8 @@ class CompiledStep:
         self.leaf = next(
             (s.name for s in steps if s.layer == "input" and s.params["field"] == "positions"), ""
         )
+        called = [slot.origin.source for slot in self.text.slots if isinstance(slot.origin, Function)]
+        toolchain().prepare([self.text.source, *called])
         library = toolchain().load(self.text.source)
         self.parts = {}
         for item in self.text.order:
