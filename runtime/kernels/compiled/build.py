@@ -7,23 +7,26 @@ from dataclasses import dataclass
 
 import torch
 from equic.runtime.layers.act import Gate, Pointwise
-from equic.runtime.layers.algebra import Add
+from equic.runtime.layers.algebra import Add, Concat, Weigh
 from equic.runtime.layers.base import Layer
 from equic.runtime.layers.by_species import AllSpecies, Lookup
 from equic.runtime.layers.geometry import Length, Relative, SphericalHarmonics
-from equic.runtime.layers.indexing import SumSystem
+from equic.runtime.layers.indexing import Gather, SumEdges, SumSystem
 from equic.runtime.layers.inputs import Embed, Input, ShiftScale
 from equic.runtime.layers.linear import Linear
 from equic.runtime.layers.merged import Merged, Part
 from equic.runtime.layers.mlp import Mlp
+from equic.runtime.layers.networks import Keep
 from equic.runtime.layers.radial import Radial
 from equic.runtime.plan import Step
 
+from ..around import Around
+from ..couple import Couple
 from ..edges import EdgeOrder
 from ..message import Message
 from ..power import PowerKernel
 from ..table import TableKernel, TableMessage
-from . import ends, maps, sums
+from . import ends, maps, rows, sums
 from .pieces import pieces
 from .slots import Slot
 from .writer import Call, Gradients, UnsupportedError, Value, Writer
@@ -51,6 +54,8 @@ class Text:
     order: tuple[int | Rule, ...]
     values: Mapping[str, Slot]
     gradients: Mapping[str, Slot]
+    # tensors of rules that nobody needs once a part is through
+    freed: Mapping[int, Sequence[Slot]]
 
 
 class Builder:
@@ -91,11 +96,12 @@ class Builder:
             self._backward()
         self.writer.parts[0][:0] = self.writer.checks()
         return Text(
-            self.writer.text((pieces(self.writer.dtype), ends.SOURCE, maps.SOURCE, sums.SOURCE)),
+            self.writer.text((pieces(self.writer.dtype), ends.SOURCE, maps.SOURCE, rows.SOURCE, sums.SOURCE)),
             tuple(self.writer.slots),
             tuple(self.made),
             {name: self.values[name].slot for name in self.wanted},
             dict(self.gradients.found),
+            self.writer.freed,
         )
 
     def _forward(self, step: Step) -> Value:
@@ -143,6 +149,7 @@ class Builder:
             for name, slot in zip(step.inputs, made, strict=True):
                 if slot is not None:
                     self.gradients.give(name, slot)
+                    w.drop(slot)
 
         return Value(value, pull, inputs)
 
@@ -195,6 +202,13 @@ EMITTERS: dict[type[Layer], Callable[..., Value]] = {
     Pointwise: maps.pointwise,
     Gate: maps.gate,
     Add: maps.add,
+    Gather: rows.gather,
+    SumEdges: rows.sum_edges,
+    Concat: rows.concat,
+    Keep: rows.keep,
+    Weigh: rows.weigh,
+    Couple: rows.couple,
+    Around: sums.around,
     EdgeOrder: sums.edge_order,
     Message: sums.message,
     TableMessage: sums.table_message,

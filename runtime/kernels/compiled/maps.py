@@ -210,29 +210,26 @@ static void gate_##f##_##h(int64_t count, int64_t threads, int64_t from, int64_t
     int64_t blocks, const int64_t *B, T cf, T ch, const T *X, T *Y) { \
   LOOP for (int64_t n = 0; n < count; n++) { \
     const T *x = X + n * from, *z = x + scalars; T *y = Y + n * to; \
-    for (int64_t u = 0; u < scalars; u += LANES) { const int l = lanes_at(u, scalars); \
-      store(y + u, cf * f(load(x + u, l)), l); } \
+    ROW(u, scalars, store(y + u, cf * f(load(x + u, l)), l);) \
     for (int64_t b = 0; b < blocks; b++) { \
       const int64_t at = B[3 * b], size = B[3 * b + 1], mul = B[3 * b + 2]; \
-      for (int64_t u = 0; u < mul; u += LANES) { const int l = lanes_at(u, mul); \
+      ROW(u, mul, \
         const V s = ch * h(load(z + u, l)); \
         for (int64_t m = 0; m < size; m++) \
-          store(y + at + m * mul + u, s * load(x + gates + at + m * mul + u, l), l); } \
+          store(y + at + m * mul + u, s * load(x + gates + at + m * mul + u, l), l);) \
       z += mul; } } } \
 static void by_gate_##f##_##h(int64_t count, int64_t threads, int64_t from, int64_t to, int64_t scalars, \
     int64_t gates, int64_t blocks, const int64_t *B, T cf, T ch, const T *X, const T *G, T *GX) { \
   LOOP for (int64_t n = 0; n < count; n++) { \
     const T *x = X + n * from, *z = x + scalars, *g = G + n * to; T *gx = GX + n * from, *gz = gx + scalars; \
-    for (int64_t u = 0; u < scalars; u += LANES) { const int l = lanes_at(u, scalars); \
-      store(gx + u, cf * load(g + u, l) * f##_slope(load(x + u, l)), l); } \
+    ROW(u, scalars, store(gx + u, cf * load(g + u, l) * f##_slope(load(x + u, l)), l);) \
     for (int64_t b = 0; b < blocks; b++) { \
       const int64_t at = B[3 * b], size = B[3 * b + 1], mul = B[3 * b + 2]; \
-      for (int64_t u = 0; u < mul; u += LANES) { const int l = lanes_at(u, mul); \
-        const V s = load(z + u, l), scale = ch * h(s); V q = {0}; \
+      ROW(u, mul, \
+        const V s = load(z + u, l); const V scale = ch * h(s); V q = {0}; \
         for (int64_t m = 0; m < size; m++) { const int64_t k = at + m * mul + u; const V p = load(g + k, l); \
           store(gx + gates + k, scale * p, l); q += p * load(x + gates + k, l); } \
-        store(gz + u, ch * q * h##_slope(s), l); } \
+        store(gz + u, ch * q * h##_slope(s), l);) \
       z += mul; gz += mul; } } }
-INLINE int lanes_at(int64_t u, int64_t count) { return count - u < LANES ? count - u : LANES; }
 GATE(silu, silu) GATE(silu, sigmoid) GATE(sigmoid, silu) GATE(sigmoid, sigmoid)
 """

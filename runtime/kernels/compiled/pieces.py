@@ -63,6 +63,10 @@ INLINE V silu(V x) { return x * sigmoid(x); }
 INLINE V silu_slope(V x) { const V e = exponential(-x), s = 1 / (1 + e); return s * (1 + x * (e * s)); }
 INLINE V sigmoid_slope(V x) { const V e = exponential(-x), s = 1 / (1 + e); return s * (e * s); }
 
+// BODY for a row of numbers, u the first of them and l how many: as a constant but for the last ones
+#define ROW(u, count, BODY) { \\
+  for (int64_t u = 0; u + LANES <= (count); u += LANES) { enum { l = LANES }; BODY } \\
+  if ((count) % LANES) { const int64_t u = (count) - (count) % LANES; const int l = (count) % LANES; BODY } }
 // BODY for all numbers, LANES at a time from i on, the last ones with fewer lanes
 #define EACH(BODY) { \\
   const int64_t count = numbers, blocks = count / LANES; \\

@@ -224,8 +224,11 @@ class _Run:
         for item in program.text.order:
             if isinstance(item, Rule):
                 self._rule(item)
-            elif wrong := program.parts[item](sizes, pointers):
+                continue
+            if wrong := program.parts[item](sizes, pointers):
                 raise self._error(wrong)
+            for slot in program.text.freed.get(item, ()):
+                self.made.pop(slot.number, None)
         found = {name: self._tensor(slot) for name, slot in program.text.values.items()}
         for step in program.ends:
             found[step.name] = self._derivative(step)
@@ -243,7 +246,7 @@ class _Run:
             return
         g, slots = rule.back
         gradient = self._tensor(g).clone()
-        found = self.rules[step.name].pull(gradient)  # type: ignore[attr-defined]
+        found = self.rules.pop(step.name).pull(gradient)  # type: ignore[attr-defined]
         for slot, value, read in zip(slots, found, rule.inputs, strict=True):
             if slot is not None:
                 self._take(slot, torch.zeros_like(self._tensor(read)) if value is None else value)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from equic.runtime.layers.power import Power
 from equic.runtime.layers.table import Table
 
+from ..around import Around
 from ..edges import SORT_SOURCE, EdgeOrder
 from ..message import Message
 from ..message_source import backward_source, forward_source, message_spec
@@ -46,37 +49,46 @@ def _scale(call: Call, message: Message) -> Slot:
 
 def message(call: Call, layer: Message) -> Value:
     """Gather, product and sum in one."""
-    w, (x, y, weights, order), edges = call.writer, call.inputs, edges_of(call)
-    spec, scale = message_spec(layer.spec), _scale(call, layer)
-    out = w.buffer("node", spec.out)
+    x, y, weights, order = call.inputs
+    return _message(call, layer, (x, y, weights), order, {"x": 0, "y": 1, "w": 2})
+
+
+def around(call: Call, layer: Around) -> Value:
+    """A message whose senders all say 1."""
+    w, (y, weights, order) = call.writer, call.inputs
+    ones = w.buffer("node", layer.copies)
+    w.line(f"for (int64_t i = 0; i < {ones.numbers}; i++) {ones}[i] = 1;")
+    value = _message(call, layer, (ones, y, weights), order, {"y": 0, "w": 1})
+    w.drop(ones)
+    return value
+
+
+def _message(
+    call: Call, layer: Message, values: tuple[Slot, Slot, Slot], order: Slot, inputs: Mapping[str, int]
+) -> Value:
+    """`inputs`: which of the step's inputs are x, Y and w."""
+    w, edges, scale = call.writer, edges_of(call), _scale(call, layer)
+    out = w.buffer("node", message_spec(layer.spec).out)
     targets, sources = _orders(order)
     forward = w.kernel(forward_source(layer.spec, w.dtype), "forward")
-    rest = f"{scale}, {x}, {y}, {weights}, (void *)0, (void *)0, (void *)0"
+    rest = f"{scale}, {', '.join(map(str, values))}, (void *)0, (void *)0, (void *)0"
     w.line(f"{forward}(N, threads, {targets}, {edges}, {rest}, {out});")
-    names = "".join(name for name, moves in zip("xyw", call.moves, strict=False) if moves)
+    names = "".join(name for name, number in inputs.items() if call.moves[number])
 
     def pull(g: Slot) -> None:
         backward = w.kernel(backward_source(layer.spec, w.dtype, names), "backward")
-        made = _gradients(call, "xyw", names)
+        made = {
+            name: w.buffer(slot.rows, slot.dim)
+            for name, slot in zip("xyw", values, strict=True)
+            if name in names
+        }
         pointers = ", ".join(str(made.get(name, "(void *)0")) for name in "xyw")
         w.line(f"{backward}(N, threads, {sources}, {edges} + E, {rest}, {g}, {pointers});")
-        _give(call, "xyw", made)
+        for name, slot in made.items():
+            call.give(inputs[name], slot)
+            w.drop(slot)
 
-    return Value(out, pull, (scale, *call.keep(x, y, weights, order)))
-
-
-def _gradients(call: Call, all_: str, names: str) -> dict[str, Slot]:
-    return {
-        name: call.writer.buffer(slot.rows, slot.dim)
-        for name, slot in zip(all_, call.inputs, strict=False)
-        if name in names
-    }
-
-
-def _give(call: Call, all_: str, made: dict[str, Slot]) -> None:
-    for name, slot in made.items():
-        call.give(all_.index(name), slot)
-        call.writer.drop(slot)
+    return Value(out, pull, (scale, *call.keep(*values, order)))
 
 
 def _lengths(call: Call, table: Table, r: Slot, species: Slot | None) -> tuple[str, tuple[Slot, ...]]:
@@ -127,12 +139,18 @@ def table_message(call: Call, layer: TableMessage) -> Value:
 
     def pull(g: Slot) -> None:
         backward = w.kernel(backward_source(text, w.dtype, names, table=True), "backward")
-        made = _gradients(call, "xyr", names)
+        made = {
+            name: w.buffer(slot.rows, slot.dim)
+            for name, slot in zip("xyr", (x, y, r), strict=True)
+            if name in names
+        }
         pointers = ", ".join(str(made.get(name, "(void *)0")) for name in "xyr")
         w.line(
             f"{backward}(N, threads, {sources}, {edges} + E, {scale}, {x}, {y}, {arguments}, {g}, {pointers});"
         )
-        _give(call, "xyr", made)
+        for name, slot in made.items():
+            call.give("xyr".index(name), slot)
+            w.drop(slot)
 
     return Value(out, pull, (scale, *keeps, *call.keep(x, y, r, order)))
 

@@ -76,6 +76,8 @@ class Writer:
         self.parts: list[list[str]] = [[]]
         self.tables: list[str] = []
         self.kinds: int | None = None
+        # tensors that nobody needs once a part is through
+        self.freed: dict[int, list[Slot]] = {}
         self._known: dict[Any, Slot] = {}
         self._order: Slot | None = None
         self._free: dict[tuple[CType, Size], list[Slot]] = {}
@@ -101,6 +103,8 @@ class Writer:
     def drop(self, slot: Slot) -> None:
         """Somebody needs it no more."""
         slot.holders -= 1
+        if slot.holders == 0 and isinstance(slot.origin, Made):
+            self.freed.setdefault(len(self.parts) - 1, []).append(slot)
         if slot.holders == 0 and isinstance(slot.origin, Buffer):
             self._free.setdefault((slot.ctype, slot.origin.size), []).append(slot)
 
