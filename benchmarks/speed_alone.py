@@ -5,7 +5,8 @@ Each figure comes from a process of its own. `flat` is how much longer an atom o
 before; `md step` `get_forces` of the calculator while atoms move, its Verlet list included; `ready` from a spec's
 text to the first answer, imports done, with an empty cache of kernels and a filled one; `share of GEMM peak` the
 useful operations of energy and forces (as `equic show --cost` counts them) per second, of what a product of two
-matrices of 2048 x 2048 reaches at the same moment.
+matrices of 2048 x 2048 reaches at the same moment; `training memory` what the process grows by in five steps
+(forward, backward and gradients of all weights; no optimiser), beside as many of mace-torch.
 """
 
 import json
@@ -126,35 +127,73 @@ def memory(model: str, system: str, tables: bool, python: Path) -> Sequence[Row]
         {"do": "step", "model": MODELS[model], "system": system, "dtype": "float32", "threads": 1}
         | {"tables": tables, "repeats": 2}
     )
-    frames = structures(system)
+    theirs = growth_of_mace(model, structures(system), python, "energy+forces", calls=1)
+    return [memory_row(memory_name(model, system, tables), ours, theirs, floor=3.0)]
+
+
+def growth_of_mace(
+    model: str, frames: Sequence[Any], python: Path, what: str, calls: int
+) -> tuple[float, str]:
+    """KiB an atom that a process of mace-torch grows by in its first steps, and its version."""
+    atoms = sum(map(len, frames))
     with Peer(python, MACE) as peer, tempfile.TemporaryDirectory() as folder:
         answer = peer.ask(
             do="build",
-            settings=settings(Case(model, system, "float32", 1), frames),
+            settings=settings(Case(model, "", "float32", 1), frames),
             dtype="float32",
             threads=1,
             weights=str(Path(folder) / "weights.npz"),
             structures=packed(frames),
-            by_energy=[0.0],
-            by_forces=[[0.0, 0.0, 0.0]] * len(frames[0]),
+            by_energy=[0.5] * len(frames),
+            by_forces=[[0.5, 0.5, 0.5]] * atoms,
+            grows=what,
+            calls=calls,
         )
-        source = f"mace-torch {peer.version('mace-torch')}"
-    theirs = answer["growth"] / len(frames[0]) / 1024.0
+        return answer["growth"] / atoms / 1024.0, f"mace-torch {peer.version('mace-torch')}"
+
+
+def memory_row(name: str, ours: Mapping[str, float], theirs: tuple[float, str], floor: float) -> Row:
+    """KiB an atom, beside mace-torch's."""
     value = max(ours["growth"], 1.0) / ours["atoms"] / 1024.0
+    return Row(
+        name,
+        value,
+        "KiB",
+        "lower",
+        reference=theirs[0],
+        source=theirs[1],
+        ratio=theirs[0] / value,
+        floor=floor,
+        threads=1,
+        dtype="float32",
+    )
+
+
+def training_memory(model: str, system: str, python: Path) -> Sequence[Row]:
+    """What a process grows by for training steps, values of edges kept and computed again, against mace-torch's."""
+    from step_time import structures
+
+    command = {"do": "training", "model": MODELS[model], "system": system, "dtype": "float32", "threads": 1}
+    kept, again = (ask({**command, "recompute": recompute, "calls": 5}) for recompute in (False, True))
+    theirs = growth_of_mace(model, structures(system), python, "training step", calls=5)
+    names = training_names(model, system)
     return [
-        Row(
-            memory_name(model, system, tables),
-            value,
-            "KiB",
-            "lower",
-            reference=theirs,
-            source=source,
-            ratio=theirs / value,
-            floor=3.0,
-            threads=1,
-            dtype="float32",
-        )
+        *(
+            memory_row(name, ours, theirs, floor=2.0)
+            for name, ours in zip(names, (kept, again), strict=False)
+        ),
+        Row(names[2], again["seconds"] / kept["seconds"], "", "lower", threads=1, dtype="float32"),
     ]
+
+
+def training_names(model: str, system: str) -> tuple[str, str, str]:
+    """The names of such rows."""
+    memory = f"training memory per atom, mace {model}, {system}"
+    return (
+        f"{memory}, values kept",
+        f"{memory}, activation checkpointing",
+        f"training step with activation checkpointing over one without, mace {model}, {system}",
+    )
 
 
 def memory_name(model: str, system: str, tables: bool) -> str:
@@ -249,6 +288,9 @@ def measurements(quick: bool, repeats: int, python: Path) -> Iterator[Measuremen
     for model, tables in product(models, (True, False)):
         key = (memory_name(model, "si1000", tables), 1, "float32")
         yield group([key], partial(memory, model, "si1000", tables, python))
+    for model, system in product(models, ("acac10", "si216")):
+        keys = [(name, 1, "float32") for name in training_names(model, system)]
+        yield group(keys, partial(training_memory, model, system, python))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -90,6 +90,39 @@ def step(command: Mapping[str, Any]) -> dict[str, float]:
     }
 
 
+def training(command: Mapping[str, Any]) -> dict[str, float]:
+    """Seconds of a training step, and the growth of the process's largest size over its calls, in bytes.
+
+    With gradients of all weights by a loss on energies and forces; the optimiser's own update is left out.
+    """
+    import numpy as np
+    import torch
+    from equic.runtime.memory import keep_freed_memory
+    from equic.runtime.neighbors import model_inputs
+    from peak import growth, mark
+
+    keep_freed_memory()
+    model, frames = made({**command, "tables": False})
+    inputs = model_inputs(frames, model.plan)
+    rng = np.random.default_rng(0)
+    by_energy = torch.tensor(rng.normal(size=len(frames)))
+    by_forces = torch.tensor(rng.normal(size=tuple(inputs["positions"].shape)))
+    clock = time.process_time if command["threads"] == 1 else time.perf_counter
+    before = mark()
+    taken = []
+    for _ in range(command["calls"]):
+        began = clock()
+        model.zero_grad(set_to_none=True)
+        found = model(inputs, create_graph=True, recompute=command["recompute"])
+        ((found["energy"] * by_energy).sum() + (found["forces"] * by_forces).sum()).backward()
+        taken.append(clock() - began)
+    return {
+        "seconds": statistics.median(taken[1:]),
+        "growth": growth(before),
+        "atoms": sum(map(len, frames)),
+    }
+
+
 def dynamics(command: Mapping[str, Any]) -> dict[str, float]:
     """Seconds of one `get_forces` in a loop that moves atoms as molecular dynamics does, neighbours included."""
     import numpy as np
@@ -141,5 +174,5 @@ def imports(command: Mapping[str, Any]) -> dict[str, float]:
 
 if __name__ == "__main__":
     asked = json.loads(sys.argv[1])
-    whats = {"step": step, "dynamics": dynamics, "ready": ready, "imports": imports}
+    whats = {"step": step, "training": training, "dynamics": dynamics, "ready": ready, "imports": imports}
     print(json.dumps(whats[asked["do"]](asked)))

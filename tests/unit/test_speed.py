@@ -140,6 +140,12 @@ def test_a_worker_says_how_long_and_how_large(speed):
     (row,) = alone.latency("tiny", "float64", 1, True, "step", 2)
     assert 0 < row.value < 1e4
     assert row.name == "latency, mace tiny, one molecule, tabulated"
+    command = {"do": "training", "model": [4, 0], "system": "single", "dtype": "float64", "threads": 1}
+    for recompute in (False, True):
+        found = alone.ask({**command, "calls": 2, "recompute": recompute})
+        assert found["seconds"] > 0
+        assert found["growth"] > 0
+        assert found["atoms"] == 15
     with pytest.raises(SystemExit, match="no system"):
         alone.ask(
             {
