@@ -127,7 +127,9 @@ def mace(python: Path, frames: Frames, runs: Path, budget: float, longest: float
     first, second = runs / "mace", runs / f"mace-{budget:g}"
     if not (first / "done").exists():
         _fresh(first)
-        given = ["--max_num_epochs=100000", "--save_all_checkpoints", "--keep_checkpoints"]
+        # with a second stage far away: its rate is kept in the checkpoints, and wanted when they are read
+        given = ["--max_num_epochs=100000", "--stage_two", "--start_stage_two=90000"]
+        given += ["--save_all_checkpoints", "--keep_checkpoints"]
         _mace(python, frames, first, STAGE_ONE * longest, given)
         (first / "done").touch()
     until = end_of_stage_one(runs, budget)
@@ -138,9 +140,10 @@ def mace(python: Path, frames: Frames, runs: Path, budget: float, longest: float
         number, pace = until["epoch"], until["seconds"] / (until["epoch"] + 1)
         name = f"mace_run-1_epoch-{number}.pt"
         shutil.copy(first / "checkpoints" / name, model.parent / name)
-        # the program takes the number of the checkpoint's epoch again
-        end = number + max(1, math.floor((budget - until["seconds"]) / pace))
-        given = ["--restart_latest", "--stage_two", f"--start_stage_two={number}", f"--max_num_epochs={end}"]
+        # the program takes the number of the checkpoint's epoch again, and the rate of the second stage from the
+        # next one on: the epoch of the checkpoint is run twice, under the first stage
+        end = number + max(2, math.floor((budget - until["seconds"]) / pace))
+        given = ["--restart_latest", "--stage_two", f"--start_stage_two={number + 1}", f"--max_num_epochs={end}"]
         _mace(python, frames, second, math.inf, given)
     after = lines(second)
     command = [str(python.with_name("mace_eval_configs")), f"--configs={frames.folder / 'test.xyz'}"]
