@@ -5,7 +5,7 @@ minutes of two cores are 600 seconds of one, because other work shares the machi
 fast on one. Every program has one thread. Ours is counted from behind the imports to the artifact, kernels included;
 the peers from the first step on, without preparing model and data. trainings.py says how each is run.
 
-Ours is one run for each budget, its schedule ends with it. mace-torch's first stage is run once, its second for
+Ours is one run for each budget, and its schedule ends with it. mace-torch's first stage is run once, its second for
 each budget; nequip's settings know no budget. The data is not part of this repository: see acac.py. Trainings lie in
 --runs, and those that are done are not done again.
 """

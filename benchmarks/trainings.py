@@ -143,7 +143,12 @@ def mace(python: Path, frames: Frames, runs: Path, budget: float, longest: float
         # the program takes the number of the checkpoint's epoch again, and the rate of the second stage from the
         # next one on: the epoch of the checkpoint is run twice, under the first stage
         end = number + max(2, math.floor((budget - until["seconds"]) / pace))
-        given = ["--restart_latest", "--stage_two", f"--start_stage_two={number + 1}", f"--max_num_epochs={end}"]
+        given = [
+            "--restart_latest",
+            "--stage_two",
+            f"--start_stage_two={number + 1}",
+            f"--max_num_epochs={end}",
+        ]
         _mace(python, frames, second, math.inf, given)
     after = lines(second)
     command = [str(python.with_name("mace_eval_configs")), f"--configs={frames.folder / 'test.xyz'}"]

@@ -5,6 +5,7 @@
     product(uuu) [→ sum_blocks]                               channels coupled with channels
     power                                                     a polynomial
     density                                                   sums of outer products
+    linear                                                    where one of the others is, without copies
 
 In one of two forms: generated C, on the CPU; plain torch without scatter, anywhere, where powers stay the layers
 that they are. The plan stays as it is, and so do its weights and hashes: an artifact written anywhere runs on
@@ -30,6 +31,7 @@ from .couple import Couple
 from .couple_source import couple_terms, couple_text
 from .density import DensityKernel
 from .edges import EdgeOrder
+from .linear import LinearKernel, has_kernel
 from .message import NORMS, Message, message_terms
 from .padded import PaddedDensity, PaddedMessage
 from .power import PowerKernel, count_terms
@@ -111,6 +113,8 @@ def fuse(plan: Plan, layers: Mapping[str, Layer], form: Form = "c") -> Fused | N
                 replaced[step.name] = replace(step, inputs=inputs)
     if not made:
         return None
+    if form == "c":
+        made |= {name: LinearKernel(layer) for name, layer in layers.items() if has_kernel(layer)}
     program = [replaced.get(step.name, step) for step in plan.steps]
     first = next((i for i, step in enumerate(program) if ORDER in step.inputs), None)
     if first is not None:

@@ -58,6 +58,39 @@ int64_t gemms(gemm_t gemm, int64_t count, const int64_t *tasks, const double *sc
   free(start); free(place); free(x); free(y);
   return 0;
 }
+static void weights(gemm_t gemm, int64_t count, const int64_t *tasks, const double *scales, int64_t rows, int64_t ldx,
+                    int64_t ldg, const T *X, const T *G, T *W) {
+  const T beta = 1;
+  for (int64_t i = 0; i < count; i++) {
+    const int64_t *t = tasks + 7 * i;
+    const int k = t[3], c = t[4], ldw = t[5], n = rows, lx = ldx, lg = ldg;
+    const T alpha = scales[i];
+    gemm("N", "T", &c, &k, &n, &alpha, G + t[1], &lg, X + t[0], &lx, &beta, W + t[2], &ldw);
+  }
+}
+// the gradient of sum(G * Y) by W, which starts at zero
+int64_t outer(gemm_t gemm, int64_t count, const int64_t *tasks, const double *scales, int64_t rows, int64_t ldx,
+              int64_t ldg, const T *X, const T *G, T *W, const int64_t *species, int64_t kinds, int64_t size) {
+  if (!rows) return 0;
+  if (!species) { weights(gemm, count, tasks, scales, rows, ldx, ldg, X, G, W); return 0; }
+  int64_t *start = calloc(kinds + 1, sizeof(int64_t)), *place = malloc(rows * sizeof(int64_t));
+  for (int64_t n = 0; n < rows; n++) {
+    if (species[n] < 0 || species[n] >= kinds) { free(start); free(place); return n + 1; }
+    start[species[n] + 1]++;
+  }
+  for (int64_t s = 0; s < kinds; s++) start[s + 1] += start[s];
+  for (int64_t n = 0; n < rows; n++) place[n] = start[species[n]]++;
+  T *x = malloc(rows * ldx * sizeof(T)), *g = malloc(rows * ldg * sizeof(T));
+  for (int64_t n = 0; n < rows; n++) {
+    memcpy(x + place[n] * ldx, X + n * ldx, ldx * sizeof(T));
+    memcpy(g + place[n] * ldg, G + n * ldg, ldg * sizeof(T));
+  }
+  for (int64_t s = 0, from = 0; s < kinds; from = start[s++])
+    if (start[s] > from)
+      weights(gemm, count, tasks, scales, start[s] - from, ldx, ldg, x + from * ldx, g + from * ldg, W + s * size);
+  free(start); free(place); free(x); free(g);
+  return 0;
+}
 """
 
 
@@ -112,7 +145,7 @@ class Gemms:
         y = x.new_empty(x.shape[0], width) if self.whole[back] else x.new_zeros(x.shape[0], width)
         table = self.tables[back]
         kinds = 1 if species is None else weights.shape[0]
-        wrong = _kernel(x.dtype)(
+        wrong = _kernel(x.dtype, "gemms")(
             blas(x.dtype),
             ctypes.c_int64(len(table)),
             pointer(table),
@@ -127,6 +160,32 @@ class Gemms:
         if wrong:
             raise IndexError(f"row {wrong - 1} is of a species that is not among the {kinds} of the model")
         return y
+
+    def outer(self, x: Tensor, g: Tensor, shape: Sequence[int], *, species: Tensor | None = None) -> Tensor:
+        """The gradient of sum(g y) by weights of this shape.
+
+        Raises:
+            IndexError: a species has no weights.
+        """
+        x, g = x.contiguous(), g.contiguous()
+        if (x.shape[1], g.shape[1]) != self.sizes or x.shape[0] != g.shape[0]:
+            raise ValueError(f"rows of {self.sizes} numbers were expected, not {x.shape} and {g.shape}")
+        made = x.new_zeros(tuple(shape))
+        kinds = 1 if species is None else shape[0]
+        wrong = _kernel(x.dtype, "outer")(
+            blas(x.dtype),
+            ctypes.c_int64(len(self.tables[0])),
+            pointer(self.tables[0]),
+            pointer(self.scales),
+            *(ctypes.c_int64(number) for number in (x.shape[0], *self.sizes)),
+            *(pointer(value) for value in (x, g, made)),
+            pointer(species),
+            ctypes.c_int64(kinds),
+            ctypes.c_int64(made.numel() // max(kinds, 1)),
+        )
+        if wrong:
+            raise IndexError(f"row {wrong - 1} is of a species that is not among the {kinds} of the model")
+        return made
 
 
 def has_blas() -> bool:
@@ -148,7 +207,7 @@ def blas(dtype: torch.dtype) -> ctypes.c_void_p | None:
 
 
 @cache
-def _kernel(dtype: torch.dtype):  # type: ignore[no-untyped-def]  # a foreign function
-    kernel = toolchain().load(prelude(dtype) + PRODUCTS + _SOURCE).gemms
+def _kernel(dtype: torch.dtype, name: str):  # type: ignore[no-untyped-def]  # a foreign function
+    kernel = toolchain().load(prelude(dtype) + PRODUCTS + _SOURCE)[name]
     kernel.restype = ctypes.c_int64
     return kernel

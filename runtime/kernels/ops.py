@@ -47,7 +47,7 @@ def wanted(context: torch.autograd.function.FunctionCtx, count: int) -> list[boo
     """Which of the first `count` inputs of a function the running backward pass asks for.
 
     Beyond `needs_input_grad`: `autograd.grad(energy, positions)` leaves out what only weights need. Of leaves
-    the engine does not say; they are asked for.
+    the engine does not say; they are asked for (see `not_leaf`).
     """
     needs = context.needs_input_grad[:count]  # type: ignore[attr-defined]
     nodes = [function for function, _ in context.next_functions[:count]]  # type: ignore[attr-defined]
@@ -57,3 +57,8 @@ def wanted(context: torch.autograd.function.FunctionCtx, count: int) -> list[boo
         and (node.name().endswith("AccumulateGrad") or torch._C._will_engine_execute_node(node))
         for need, node in zip(needs, nodes, strict=True)
     ]
+
+
+def not_leaf(weight: Tensor) -> Tensor:
+    """The same numbers behind a node of the graph, so that `wanted` can tell whether they are asked for."""
+    return weight.view_as(weight)

@@ -24,6 +24,7 @@ from torch import Tensor
 from . import chunks
 from .chunks import Chunk, ChunkedRule, Segment, chunks_of, in_segments
 from .compiled import CompiledStep, UnfitError, compiled_step
+from .linear import without_graph
 from .rules import Rule, rule_for
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class Runner:
 
     def __init__(self, model: Model) -> None:
         self.steps = model.fused
-        self.layers = {step.name: model.kernel(step.name) for step in self.steps}
+        self.layers = {step.name: without_graph(model.kernel(step.name)) for step in self.steps}
         self.borrowed = {
             step.name: [(model.layer(owner), name) for owner, name in self.layers[step.name].borrows]
             for step in self.steps
