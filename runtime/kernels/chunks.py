@@ -29,8 +29,8 @@ from .sums import EdgeSumRule
 
 # edges at a time: their weights stay near the processor, and what each chunk costs by itself is little beside them
 CHUNK = 4096
-# bytes that a step of all edges at once may take
-WHOLE = 256 * 2**20
+# bytes that a step of all edges at once may take: so many, and so many for each atom
+WHOLE, WHOLE_ATOM = 256 * 2**20, 128 * 2**10
 
 # layers that make the row of an edge from rows of this edge and of its two ends
 _BY_EDGE = (

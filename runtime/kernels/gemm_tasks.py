@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from equic.runtime.layers.density import Density
 from equic.runtime.layers.linear import Linear
 from equic.runtime.layers.merged import Merged
 from equic.runtime.layers.mlp import Mlp
@@ -66,3 +67,20 @@ def mlp_scales(layer: Mlp) -> list[float]:
     """What each product of a network is multiplied by: the factor of the activation before it among them."""
     scales = [1.0 if layer.orthogonal else 1.0 / math.sqrt(weight.shape[0]) for weight in layer.weights]
     return [scale * (layer.factor if i else 1.0) for i, scale in enumerate(scales)]
+
+
+def density_tasks(density: Density, hidden: int) -> list[Task]:
+    """The products of a density layer on its matrices, joined flat."""
+    tasks, start, length = [], 0, density.species * hidden
+    for block, paths in zip(density.right, density.paths, strict=True):
+        width, column = sum(density.left[i].mul for i, *_ in paths), 0
+        for _, k, _, _ in paths:
+            target = density.out[k]
+            tasks += [
+                Task((block.start + m) * length, target.start + m * target.mul, start + column, length,
+                     target.mul, width, 1.0)
+                for m in range(block.size)
+            ]  # fmt: skip
+            column += target.mul
+        start += length * width
+    return tasks

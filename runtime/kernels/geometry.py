@@ -86,20 +86,24 @@ class ShiftScaleRule:
 
 @cache
 def harmonics_source(lmax: int, dtype: torch.dtype) -> str:
-    """Y(v / |v|) up to a degree, and the gradient by v of what is given by Y; at v = 0 as the layer has it."""
-    values, slopes = [], []
+    """Y(v / |v|) up to a degree, the gradient by v of what is given by Y, and how Y changes as v moves; at v = 0 as
+    the layer has it."""
+    values, slopes, moves = [], [], []
     for l in range(1, lmax + 1):
         table, names = harmonic_polynomials(l), monomials(3, l)
         for m in range(2 * l + 1):
             at = l * l + m
             terms = [(float(table[t, m]), name) for t, name in enumerate(names) if table[t, m] != 0.0]
             values.append(f"y[{at}] = {_polynomial(terms)};")
+            along = []
             for axis in range(3):
                 moved = [
                     (value * name.count(axis), _without(name, axis)) for value, name in terms if axis in name
                 ]
                 if moved:
                     slopes.append(f"q{axis} += g[{at}] * ({_polynomial(moved)});")
+                    along.append(f"d{axis} * ({_polynomial(moved)})")
+            moves.append(f"o[{at}] = {' + '.join(along)};")
     powers = [f"const T u{a}_1 = u{a};" for a in range(3)]
     powers += [f"const T u{a}_{n} = u{a}_{n - 1} * u{a};" for n in range(2, lmax + 1) for a in range(3)]
     unit = f"""const T *v = V_ + 3 * e;
@@ -133,6 +137,17 @@ void backward(int64_t edges, int64_t threads, const T *V_, const T *G, T *GV) {{
     GV[3 * e] = (q0 - u0 * along) * per;
     GV[3 * e + 1] = (q1 - u1 * along) * per;
     GV[3 * e + 2] = (q2 - u2 * along) * per;
+  }}
+}}
+void tangent(int64_t edges, int64_t threads, const T *V_, const T *DV, T *DY) {{
+{loop}
+    {unit}
+    const T *dv = DV + 3 * e;
+    const T along = u0 * dv[0] + u1 * dv[1] + u2 * dv[2];
+    const T d0 = (dv[0] - u0 * along) * per, d1 = (dv[1] - u1 * along) * per, d2 = (dv[2] - u2 * along) * per;
+    T *o = DY + e * {size};
+    o[0] = 0;
+    {lines.join(moves)}
   }}
 }}
 """

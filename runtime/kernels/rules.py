@@ -14,6 +14,7 @@ import torch
 from equic.runtime.layers.act import Gate, Pointwise
 from equic.runtime.layers.algebra import Add, Concat
 from equic.runtime.layers.base import Layer
+from equic.runtime.layers.density import Density
 from equic.runtime.layers.geometry import Length, Relative, SphericalHarmonics
 from equic.runtime.layers.indexing import Gather, SumEdges, SumSystem
 from equic.runtime.layers.inputs import ShiftScale
@@ -27,12 +28,12 @@ from .around import Around, AroundRule
 from .couple import Couple, CoupleRule
 from .density import DensityKernel
 from .gemm import Gemms, has_blas
-from .gemm_tasks import linear_tasks, merged_tasks, mlp_scales
+from .gemm_tasks import density_tasks, linear_tasks, merged_tasks, mlp_scales
 from .geometry import HarmonicsRule, LengthRule, ShiftScaleRule, SumRule
 from .message import Message
 from .parts import SLOPES, ConcatRule, GateRule, GatherRule, KeepRule, gate_has_rule
 from .power import PowerKernel
-from .sums import DensityRule, MessageRule, SumEdgesRule, density_gemms
+from .sums import DensityRule, MessageRule, SumEdgesRule
 from .table import TableKernel, TableMessage, kind_of, table_of
 
 Gradients = Sequence[Tensor | None]
@@ -66,8 +67,11 @@ def rule_for(layer: Layer) -> Callable[[], Rule]:
         case PowerKernel():
             return lambda: _PowerRule(layer)
         case DensityKernel() if has_blas():
-            gemms_ = density_gemms(layer.density.module, layer.hidden)
-            return lambda: DensityRule(layer, gemms_)
+            density = layer.density.module
+            assert isinstance(density, Density)
+            length = density.right.dim * density.species * layer.hidden
+            sums = Gemms(density_tasks(density, layer.hidden), length, density.out.dim)
+            return lambda: DensityRule(layer, sums)
         case Linear() if (
             has_blas() and layer.breaking is None and all(kind.commutant == 1 for kind in layer.kinds)
         ):

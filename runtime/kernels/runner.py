@@ -189,7 +189,8 @@ class Runner:
 
 def _fits(step: CompiledStep | None, nodes: int, edges: int, context: Mapping[str, Tensor]) -> bool:
     """Whether all edges at once leave room in memory."""
-    return step is not None and step.bytes(nodes, edges, context["cell"].shape[0]) <= chunks.WHOLE
+    room = max(chunks.WHOLE, chunks.WHOLE_ATOM * nodes)
+    return step is not None and step.bytes(nodes, edges, context["cell"].shape[0]) <= room
 
 
 def _unread(steps: Sequence[Step]) -> dict[str, list[str]]:

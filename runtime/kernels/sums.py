@@ -10,7 +10,7 @@ from equic.runtime.layers.indexing import SumEdges
 from torch import Tensor
 
 from .density import DensityKernel
-from .gemm import Gemms, Task
+from .gemm import Gemms
 from .geometry import Gradients
 from .message import Message, message_sums
 
@@ -108,20 +108,3 @@ class DensityRule(EdgeSumRule):
         )
         kept = (value if want else None for value, want in zip(made, self.wants[1:3], strict=True))
         return [None, *kept, None, None]
-
-
-def density_gemms(density: Density, hidden: int) -> Gemms:
-    """The matrix products of a density layer on its matrices, joined flat."""
-    tasks, start, length = [], 0, density.species * hidden
-    for block, paths in zip(density.right, density.paths, strict=True):
-        width, column = sum(density.left[i].mul for i, *_ in paths), 0
-        for _, k, _, _ in paths:
-            target = density.out[k]
-            tasks += [
-                Task((block.start + m) * length, target.start + m * target.mul, start + column, length,
-                     target.mul, width, 1.0)
-                for m in range(block.size)
-            ]  # fmt: skip
-            column += target.mul
-        start += length * width
-    return Gemms(tasks, density.right.dim * length, density.out.dim)

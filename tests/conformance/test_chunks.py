@@ -42,7 +42,8 @@ MODELS = {
 @pytest.fixture(autouse=True)
 def no_room(monkeypatch):
     """Steps of more than a few edges run in chunks, however little they would take at once."""
-    monkeypatch.setattr(chunks, "WHOLE", 0)
+    for name in ("WHOLE", "WHOLE_ATOM"):
+        monkeypatch.setattr(chunks, name, 0)
 
 
 def made(name, species="[H, C, O]"):

@@ -197,7 +197,8 @@ def test_steps_too_large_for_the_workspace_run_in_chunks(monkeypatch):
     monkeypatch.setattr(chunks, "CHUNK", 16)
     calls = []
     monkeypatch.setattr(compiled.CompiledStep, "__call__", lambda self, context: calls.append(1))
-    monkeypatch.setattr(chunks, "WHOLE", 0)
+    for name in ("WHOLE", "WHOLE_ATOM"):
+        monkeypatch.setattr(chunks, name, 0)
     assert_same(model(inputs), expected)
     assert not calls
 

@@ -22,16 +22,18 @@ from equic.runtime.plan import Step
 
 from ..around import Around
 from ..couple import Couple
+from ..density import DensityKernel
 from ..edges import EdgeOrder
 from ..message import Message
 from ..power import PowerKernel
 from ..table import TableKernel, TableMessage
-from . import ends, maps, rows, sums
+from . import densities, ends, maps, rows, sums
 from .pieces import pieces
 from .slots import Slot
 from .writer import Call, Gradients, UnsupportedError, Value, Writer
 
 _ROWS = {"node", "edge", "system"}
+_KINDS = (ends, maps, rows, sums, densities)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +98,16 @@ class Builder:
             self._backward()
         self.writer.parts[0][:0] = self.writer.checks()
         return Text(
-            self.writer.text((pieces(self.writer.dtype), ends.SOURCE, maps.SOURCE, rows.SOURCE, sums.SOURCE)),
+            self.writer.text(
+                (
+                    pieces(self.writer.dtype),
+                    ends.SOURCE,
+                    maps.SOURCE,
+                    rows.SOURCE,
+                    sums.SOURCE,
+                    densities.SOURCE,
+                )
+            ),
             tuple(self.writer.slots),
             tuple(self.made),
             {name: self.values[name].slot for name in self.wanted},
@@ -209,6 +220,7 @@ EMITTERS: dict[type[Layer], Callable[..., Value]] = {
     Weigh: rows.weigh,
     Couple: rows.couple,
     Around: sums.around,
+    DensityKernel: densities.density,
     EdgeOrder: sums.edge_order,
     Message: sums.message,
     TableMessage: sums.table_message,

@@ -9,10 +9,11 @@ from equic.runtime.layers.geometry import Length, Relative, SphericalHarmonics
 from equic.runtime.layers.indexing import SumSystem
 from equic.runtime.layers.inputs import Embed, Input, ShiftScale
 from equic.runtime.layers.radial import Radial
+from equic.runtime.plan import Step
 
 from ..geometry import harmonics_source
 from .slots import Slot
-from .writer import Call, UnsupportedError, Value
+from .writer import Call, UnsupportedError, Value, Writer
 
 
 def edges_of(call: Call) -> Slot:
@@ -81,21 +82,25 @@ def harmonics(call: Call, layer: SphericalHarmonics) -> Value:
 
 def radial(call: Call, layer: Radial) -> Value:
     """Bessel functions under a polynomial."""
-    params = call.step.params
-    shape = params["envelope"]
-    if params["basis"] != "bessel" or shape is None or set(shape) != {"polynomial"}:
-        raise UnsupportedError("a basis that is not bessel under a polynomial")
     w, (r,) = call.writer, call.inputs
-    numbers = w.constant(layer.table) if layer.table is not None else w.weight(layer, "weight")
-    b, p = w.buffer("edge", layer.count), int(shape["polynomial"])
-    numbers_of = f"{layer.count}, {layer.cutoff!r}, {p}, {math.sqrt(2.0 / layer.cutoff)!r}, {numbers}, {r}"
-    w.line(f"bessel(E, threads, {numbers_of}, {b});")
+    numbers, b = bessel_numbers(w, call.step, layer), w.buffer("edge", layer.count)
+    w.line(f"bessel(E, threads, {numbers}, {r}, {b});")
 
     def pull(g: Slot) -> None:
         total, fresh = call.gradients.into(call.step.inputs[0], "edge", 1)
-        w.line(f"by_bessel(E, threads, {numbers_of}, {g}, {total}, {int(not fresh)});")
+        w.line(f"by_bessel(E, threads, {numbers}, {r}, {g}, {total}, {int(not fresh)});")
 
     return Value(b, pull, call.keep(r))
+
+
+def bessel_numbers(w: Writer, step: Step, layer: Radial) -> str:
+    """What the functions of C take to know a basis."""
+    shape = step.params["envelope"]
+    if step.params["basis"] != "bessel" or shape is None or set(shape) != {"polynomial"}:
+        raise UnsupportedError("a basis that is not bessel under a polynomial")
+    numbers = w.constant(layer.table) if layer.table is not None else w.weight(layer, "weight")
+    norm = math.sqrt(2.0 / layer.cutoff)
+    return f"{layer.count}, {layer.cutoff!r}, {int(shape['polynomial'])}, {norm!r}, {numbers}"
 
 
 def embed(call: Call, layer: Embed) -> Value:

@@ -14,7 +14,7 @@ from equic.runtime.layers.mlp import Mlp
 from ..gemm import Task
 from ..gemm_tasks import linear_tasks, merged_tasks, mlp_scales
 from .slots import Slot
-from .writer import Call, UnsupportedError, Value
+from .writer import Call, UnsupportedError, Value, Writer
 
 # activations that there is C for
 NAMES = {torch.nn.functional.silu: "silu", torch.sigmoid: "sigmoid"}
@@ -104,7 +104,7 @@ def mlp(call: Call, layer: Mlp) -> Value:
         y = w.buffer(rows, shapes[i][1])
         if layer.biases is not None:
             w.line(f"spread({y.count}, threads, {y.width}, {w.weight(layer.biases, str(i))}, {y});")
-        w.products(_one(shapes[i], scales[i]), value, matrices[i], y, back=False, fresh=layer.biases is None)
+        w.products(one(shapes[i], scales[i]), value, matrices[i], y, back=False, fresh=layer.biases is None)
         if value is not x:
             w.drop(value)
         value = y
@@ -131,14 +131,15 @@ def mlp(call: Call, layer: Mlp) -> Value:
             else:
                 new, fresh = call.gradients.into(call.step.inputs[0], rows, x.dim)
                 w.hold(new)
-            w.products(_one(shapes[i], scales[i]), g, matrices[i], new, back=True, fresh=fresh)
+            w.products(one(shapes[i], scales[i]), g, matrices[i], new, back=True, fresh=fresh)
             g = _then(call, g, new)
         w.drop(g)
 
     return Value(value, pull, tuple(hidden))
 
 
-def _one(shape: Sequence[int], scale: float) -> list[Task]:
+def one(shape: Sequence[int], scale: float) -> list[Task]:
+    """A whole matrix as a list of products."""
     return [Task(0, 0, 0, *shape, shape[1], scale)]
 
 
@@ -166,24 +167,30 @@ def pointwise(call: Call, layer: Pointwise) -> Value:
 
 def gate(call: Call, layer: Gate) -> Value:
     """Scalars pass an activation, the rest is scaled by functions of scalars."""
-    odd = any(block.size == 1 for block in layer.gated) and bool(layer.odd)
-    if layer.f not in NAMES or layer.gate not in NAMES or odd:
-        raise UnsupportedError("an activation without C")
-    w, (x,), f, h = call.writer, call.inputs, NAMES[layer.f], NAMES[layer.gate]
+    w, (x,) = call.writer, call.inputs
+    pair, rest = gate_numbers(w, layer)
     y = w.buffer(x.rows, x.width - layer.gates)
-    blocks = w.table(
-        "int64_t", [number for block in layer.gated for number in (block.start, block.size, block.mul)]
-    )
-    rest = f"{layer.scalars}, {layer.gates}, {len(layer.gated)}, {blocks}, {layer.factor!r}, {layer.gate_factor!r}"
-    w.line(f"gate_{f}_{h}({x.count}, threads, {x.width}, {y.width}, {rest}, {x}, {y});")
+    sizes = f"({x.count}, threads, {x.width}, {y.width}, {rest}"
+    w.line(f"gate_{pair}{sizes}, {x}, {y});")
 
     def pull(g: Slot) -> None:
         made = w.buffer(x.rows, x.dim)
-        w.line(f"by_gate_{f}_{h}({x.count}, threads, {x.width}, {y.width}, {rest}, {x}, {g}, {made});")
+        w.line(f"by_gate_{pair}{sizes}, {x}, {g}, {made});")
         call.give(0, made)
         w.drop(made)
 
     return Value(y, pull, call.keep(x))
+
+
+def gate_numbers(w: Writer, layer: Gate) -> tuple[str, str]:
+    """The names of both functions, and what C takes to know the blocks."""
+    odd = any(block.size == 1 for block in layer.gated) and bool(layer.odd)
+    if layer.f not in NAMES or layer.gate not in NAMES or odd:
+        raise UnsupportedError("an activation without C")
+    blocks = [number for block in layer.gated for number in (block.start, block.size, block.mul)]
+    table, factors = w.table("int64_t", blocks), f"{layer.factor!r}, {layer.gate_factor!r}"
+    rest = f"{layer.scalars}, {layer.gates}, {len(layer.gated)}, {table}, {factors}"
+    return f"{NAMES[layer.f]}_{NAMES[layer.gate]}", rest
 
 
 def add(call: Call, layer: Add) -> Value:

@@ -33,7 +33,7 @@ from .writer import WRONG_EDGE, WRONG_SPECIES
 if TYPE_CHECKING:
     from ..runner import Runner
 
-# workspaces above this are given back after each call; below, a step that comes again finds its pages in place
+# workspaces that wait for the next call: one of any size, whose pages are then in place, more of them up to this
 KEPT_BYTES = 512 * 2**20
 # inputs that C reads, as the sizes (nodes, edges, systems) give them their shapes
 _SHAPES = {
@@ -134,7 +134,7 @@ class CompiledStep:
         try:
             return run.values()
         finally:
-            if run.workspace.numel() <= KEPT_BYTES:
+            if not self.idle or sum(map(torch.numel, (*self.idle, run.workspace))) <= KEPT_BYTES:
                 self.idle.append(run.workspace)
 
 
@@ -179,7 +179,7 @@ class _Run:
             found = None
         if found is None or found.numel() < total + ALIGNMENT:
             # some room to grow: edges come and go while atoms move
-            found = torch.empty(total + total // 8 + ALIGNMENT, dtype=torch.uint8)
+            found = torch.empty(total + min(total // 8, 2**24) + ALIGNMENT, dtype=torch.uint8)
         return found
 
     def _input(self, name: str, dtype: torch.dtype) -> Tensor:

@@ -18,7 +18,7 @@ from ..power_source import power_spec
 from ..table import TableKernel, TableMessage, table_of, table_source
 from .ends import edges_of
 from .slots import ORDERS, Slot
-from .writer import Call, Value
+from .writer import Call, Value, Writer
 
 
 def edge_order(call: Call, layer: EdgeOrder) -> Value:
@@ -32,13 +32,14 @@ def edge_order(call: Call, layer: EdgeOrder) -> Value:
     return Value(order)
 
 
-def _orders(order: Slot) -> tuple[str, str]:
+def orders(order: Slot) -> tuple[str, str]:
     """The order by target and that by source, each as where nodes' edges begin and the edges' numbers."""
     rows = (f"{order}", f"{order} + (N + 1 + E)")
     return tuple(f"{row}, {row} + N + 1" for row in rows)  # type: ignore[return-value]
 
 
-def _scale(call: Call, message: Message) -> Slot:
+def scale_of(call: Call, message: Message) -> Slot:
+    """What a sum over edges is multiplied by."""
     w = call.writer
     scale = w.buffer(1, None, "double")
     power = repr(message.power)
@@ -67,9 +68,9 @@ def _message(
     call: Call, layer: Message, values: tuple[Slot, Slot, Slot], order: Slot, inputs: Mapping[str, int]
 ) -> Value:
     """`inputs`: which of the step's inputs are x, Y and w."""
-    w, edges, scale = call.writer, edges_of(call), _scale(call, layer)
+    w, edges, scale = call.writer, edges_of(call), scale_of(call, layer)
     out = w.buffer("node", message_spec(layer.spec).out)
-    targets, sources = _orders(order)
+    targets, sources = orders(order)
     forward = w.kernel(forward_source(layer.spec, w.dtype), "forward")
     rest = f"{scale}, {', '.join(map(str, values))}, (void *)0, (void *)0, (void *)0"
     w.line(f"{forward}(N, threads, {targets}, {edges}, {rest}, {out});")
@@ -129,9 +130,9 @@ def table(call: Call, layer: TableKernel) -> Value:
 def table_message(call: Call, layer: TableMessage) -> Value:
     """A message whose weights are splines."""
     w, edges, (x, y, r, *species, order) = call.writer, edges_of(call), call.inputs
-    text, scale = layer.message.spec, _scale(call, layer.message)
+    text, scale = layer.message.spec, scale_of(call, layer.message)
     out = w.buffer("node", message_spec(text).out)
-    targets, sources = _orders(order)
+    targets, sources = orders(order)
     arguments, keeps = _lengths(call, table_of(layer.table), r, species[0] if species else None)
     forward = w.kernel(forward_source(text, w.dtype, table=True), "forward")
     w.line(f"{forward}(N, threads, {targets}, {edges}, {scale}, {x}, {y}, {arguments}, {out});")
@@ -162,14 +163,9 @@ def power(call: Call, layer: PowerKernel) -> Value:
     assert isinstance(owner, Power)
     _, kinds, channels = owner.weight.shape
     call.species(kinds)
-    entries = layer.table.exact.nonzero().tolist()
-    where = w.table("int64_t", [number for entry in entries for number in entry])
-    values = w.table("T", [float(layer.table.exact[t, p]) for t, p in entries])
+    table, weight = power_table(w, layer), w.weight(owner, "weight")
     c = w.buffer(1, kinds * len(spec.terms) * channels)
-    weight = w.weight(owner, "weight")
-    w.line(
-        f"coefficients({len(entries)}, {where}, {values}, {len(spec.terms)}, {kinds}, {channels}, {weight}, {c});"
-    )
+    w.line(f"coefficients({table}, {len(spec.terms)}, {kinds}, {channels}, {weight}, {c});")
     out = w.buffer("node", spec.outputs * spec.channels)
     forward = w.kernel(power_forward(layer.spec, w.dtype), "forward")
     w.line(f"{forward}(N, threads, {species}, {a}, {c}, {out});")
@@ -185,6 +181,13 @@ def power(call: Call, layer: PowerKernel) -> Value:
         w.drop(made)
 
     return Value(out, pull, (c, *call.keep(a)))
+
+
+def power_table(w: Writer, layer: PowerKernel) -> str:
+    """Which weights each coefficient is made of."""
+    entries = layer.table.exact.nonzero().tolist()
+    where = w.table("int64_t", [number for entry in entries for number in entry])
+    return f"{len(entries)}, {where}, {w.table('T', [float(layer.table.exact[t, p]) for t, p in entries])}"
 
 
 SOURCE = """
