@@ -136,10 +136,20 @@ void forward(int64_t nodes, int64_t threads, const int64_t *row, const int64_t *
 
 @cache
 def backward_source(
-    text: str, dtype: torch.dtype, wanted: str, tangents: str = "", *, table: bool = False
+    text: str,
+    dtype: torch.dtype,
+    wanted: str,
+    tangents: str = "",
+    *,
+    table: bool = False,
+    by_receiver: bool = False,
 ) -> str:
     """The kernel of the gradients of <G, out> by those of x, Y, w that `wanted` names, or of the derivatives of
-    these gradients along the `tangents`. With `table` the gradients are by x, Y and the lengths r."""
+    these gradients along the `tangents`. With `table` the gradients are by x, Y and the lengths r.
+
+    It goes by sender, `index` the receivers of edges. Or `by_receiver`, `index` the senders: each row of G, the
+    widest of all, is then read once, and the gradient by x is left for each edge, to be added up by `collect`.
+    """
     spec = message_spec(text)
     names = _Coefficients(spec, "y" in tangents)
     parts = [prelude(dtype), LOCATE if table else "", f"enum {{ NB = {names.count} }};\n"]
@@ -160,19 +170,25 @@ def backward_source(
         weights = f"""const T *w = W + e * {spec.weights};
       const T *dw = {f"DW + e * {spec.weights}" if "w" in tangents else "0"};
       T *gw = {f"GW + e * {spec.weights}" if "w" in wanted else "0"};"""
+    dx = f"DX + @N@ * {spec.left}" if "x" in tangents else "0"
+    ends = f"""const T *x = X + @N@ * {spec.left}, *dx = {dx};
+    T *h = {f"GX + @H@ * {spec.left}" if "x" in wanted else "0"};
+    {f"memset(h, 0, {spec.left} * sizeof(T));" if "x" in wanted else ""}"""
+    sender = ends.replace("@N@", "index[e]" if by_receiver else "n").replace(
+        "@H@", "e" if by_receiver else "n"
+    )
     parts.append(f"""
-void backward(int64_t nodes, int64_t threads, const int64_t *row, const int64_t *order, const int64_t *target,
+void backward(int64_t nodes, int64_t threads, const int64_t *row, const int64_t *order, const int64_t *index,
               const double *scale, const T *X, const T *Y, {_weights(table)}, const T *G,
               T *GX, T *GY, T *GW) {{
   const T s = (T)*scale;
 #pragma omp parallel for num_threads(threads) schedule(dynamic, 4) if(threads > 1)
   for (int64_t n = 0; n < nodes; n++) {{
-    const T *x = X + n * {spec.left}, *dx = {f"DX + n * {spec.left}" if "x" in tangents else "0"};
-    T *h = {f"GX + n * {spec.left}" if "x" in wanted else "0"};
-    {f"memset(h, 0, {spec.left} * sizeof(T));" if "x" in wanted else ""}
+    {"" if by_receiver else sender}
     for (int64_t at = row[n]; at < row[n + 1]; at++) {{
       const int64_t e = order[at];
-      const T *g = G + target[e] * {spec.out};
+      {sender if by_receiver else ""}
+      const T *g = G + {"n" if by_receiver else "index[e]"} * {spec.out};
       {weights}
       T b[NB]; V q[{spec.right}];
       {names.code("b", f"Y + e * {spec.right}", f"DY + e * {spec.right}")}
@@ -180,6 +196,17 @@ void backward(int64_t nodes, int64_t threads, const int64_t *row, const int64_t 
       {"".join(calls)}
       {sums if "y" in wanted else ""}
       {"GW[e] = total(p);" if "r" in wanted else ""}
+    }}
+  }}
+}}
+void collect(int64_t nodes, int64_t threads, const int64_t *row, const int64_t *order, const T *H, T *out) {{
+#pragma omp parallel for num_threads(threads) schedule(static) if(threads > 1)
+  for (int64_t n = 0; n < nodes; n++) {{
+    T *o = out + n * {spec.left};
+    memset(o, 0, {spec.left} * sizeof(T));
+    for (int64_t at = row[n]; at < row[n + 1]; at++) {{
+      const T *h = H + order[at] * {spec.left};
+      {tiles("store(o + @U@, load(o + @U@, @L@) + load(h + @U@, @L@), @L@);", spec.left)}
     }}
   }}
 }}

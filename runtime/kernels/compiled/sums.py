@@ -70,26 +70,49 @@ def _message(
     """`inputs`: which of the step's inputs are x, Y and w."""
     w, edges, scale = call.writer, edges_of(call), scale_of(call, layer)
     out = w.buffer("node", message_spec(layer.spec).out)
-    targets, sources = orders(order)
+    targets = orders(order)[0]
     forward = w.kernel(forward_source(layer.spec, w.dtype), "forward")
     rest = f"{scale}, {', '.join(map(str, values))}, (void *)0, (void *)0, (void *)0"
     w.line(f"{forward}(N, threads, {targets}, {edges}, {rest}, {out});")
-    names = "".join(name for name, number in inputs.items() if call.moves[number])
 
     def pull(g: Slot) -> None:
-        backward = w.kernel(backward_source(layer.spec, w.dtype, names), "backward")
-        made = {
-            name: w.buffer(slot.rows, slot.dim)
-            for name, slot in zip("xyw", values, strict=True)
-            if name in names
-        }
-        pointers = ", ".join(str(made.get(name, "(void *)0")) for name in "xyw")
-        w.line(f"{backward}(N, threads, {sources}, {edges} + E, {rest}, {g}, {pointers});")
-        for name, slot in made.items():
-            call.give(inputs[name], slot)
-            w.drop(slot)
+        _back(call, layer.spec, g, dict(zip("xyw", values, strict=True)), inputs, order, rest, table=False)
 
     return Value(out, pull, (scale, *call.keep(*values, order)))
+
+
+def _back(
+    call: Call,
+    text: str,
+    g: Slot,
+    values: Mapping[str, Slot],
+    inputs: Mapping[str, int],
+    order: Slot,
+    rest: str,
+    *,
+    table: bool,
+) -> None:
+    """Gradients of a message by those of its values that move, by receiver where their rows are the widest."""
+    w, edges, (targets, sources) = call.writer, edges_of(call), orders(order)
+    spec = message_spec(text)
+    names = "".join(name for name, number in inputs.items() if call.moves[number])
+    receiver = spec.left < spec.out or "x" not in names
+    source = backward_source(text, w.dtype, names, table=table, by_receiver=receiver)
+    made = {name: w.buffer(values[name].rows, values[name].dim) for name in names}
+    if receiver and "x" in made:
+        of_edges = w.buffer("edge", spec.left)
+        to = {**made, "x": of_edges}
+    else:
+        to = made
+    place = f"{targets}, {edges}" if receiver else f"{sources}, {edges} + E"
+    pointers = ", ".join(str(to.get(name, "(void *)0")) for name in values)
+    w.line(f"{w.kernel(source, 'backward')}(N, threads, {place}, {rest}, {g}, {pointers});")
+    if receiver and "x" in made:
+        w.line(f"{w.kernel(source, 'collect')}(N, threads, {sources}, {of_edges}, {made['x']});")
+        w.drop(of_edges)
+    for name, slot in made.items():
+        call.give(inputs[name], slot)
+        w.drop(slot)
 
 
 def _lengths(call: Call, table: Table, r: Slot, species: Slot | None) -> tuple[str, tuple[Slot, ...]]:
@@ -132,26 +155,14 @@ def table_message(call: Call, layer: TableMessage) -> Value:
     w, edges, (x, y, r, *species, order) = call.writer, edges_of(call), call.inputs
     text, scale = layer.message.spec, scale_of(call, layer.message)
     out = w.buffer("node", message_spec(text).out)
-    targets, sources = orders(order)
+    targets = orders(order)[0]
     arguments, keeps = _lengths(call, table_of(layer.table), r, species[0] if species else None)
     forward = w.kernel(forward_source(text, w.dtype, table=True), "forward")
     w.line(f"{forward}(N, threads, {targets}, {edges}, {scale}, {x}, {y}, {arguments}, {out});")
-    names = "".join(name for name, moves in zip("xyr", call.moves, strict=False) if moves)
 
     def pull(g: Slot) -> None:
-        backward = w.kernel(backward_source(text, w.dtype, names, table=True), "backward")
-        made = {
-            name: w.buffer(slot.rows, slot.dim)
-            for name, slot in zip("xyr", (x, y, r), strict=True)
-            if name in names
-        }
-        pointers = ", ".join(str(made.get(name, "(void *)0")) for name in "xyr")
-        w.line(
-            f"{backward}(N, threads, {sources}, {edges} + E, {scale}, {x}, {y}, {arguments}, {g}, {pointers});"
-        )
-        for name, slot in made.items():
-            call.give("xyr".index(name), slot)
-            w.drop(slot)
+        inputs, rest = {"x": 0, "y": 1, "r": 2}, f"{scale}, {x}, {y}, {arguments}"
+        _back(call, text, g, {"x": x, "y": y, "r": r}, inputs, order, rest, table=True)
 
     return Value(out, pull, (scale, *keeps, *call.keep(x, y, r, order)))
 
