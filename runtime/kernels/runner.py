@@ -22,8 +22,9 @@ from equic.runtime.plan import Step
 from torch import Tensor
 
 from . import chunks
+from .c_source import C_TYPES
 from .chunks import Chunk, ChunkedRule, Segment, chunks_of, in_segments
-from .compiled import CompiledStep, UnfitError, compiled_step
+from .compiled import CompiledStep, Trainable, UnfitError, WeightGradient, compiled_step, weight_gradient
 from .linear import without_graph
 from .rules import Rule, rule_for
 
@@ -81,6 +82,7 @@ class Runner:
         steps, segments = in_segments(self.steps, self.layers, self.kept)
         self.parts = Program(steps, segments, _unread(steps))
         self.compiled: dict[torch.dtype, CompiledStep | None] = {}
+        self.gradients: dict[torch.dtype, WeightGradient | None] = {}
         # where one of the weights is, which tells the dtype of all
         self.weight = next(
             (
@@ -96,15 +98,19 @@ class Runner:
         """The values of the model's output steps."""
         # small graphs are made on the way, which inference mode and its tensors would not take part in
         with torch.inference_mode(False), torch.no_grad():
-            plain = {name: value.clone() if value.is_inference() else value for name, value in inputs.items()}
-            return self._run({**plain, **statistics})
+            return self.run(self.context(inputs, statistics))
 
-    def _run(self, context: dict[str, Tensor]) -> dict[str, Tensor]:
+    def context(self, inputs: Mapping[str, Tensor], statistics: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Everything that steps read beside values and weights."""
+        plain = {name: value.clone() if value.is_inference() else value for name, value in inputs.items()}
+        context = {**plain, **statistics}
         if self.volume:
             cell = context["cell"]
             context["volume"] = (cell[:, 0] * torch.linalg.cross(cell[:, 1], cell[:, 2])).sum(-1).abs()
-        if self.derived:
-            context = with_derived(context, self.derived)
+        return with_derived(context, self.derived) if self.derived else context
+
+    def run(self, context: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The values of the output steps, from what `context` has made."""
         program, parts = self.whole, []
         nodes, edges = context["positions"].shape[0], context["edges"].shape[1]
         compiled = self._compiled()
@@ -125,14 +131,39 @@ class Runner:
                     del tape.values[name]
         return {name: tape.values[name] for name in self.wanted}
 
+    def trainable(self, names: Sequence[str], context: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
+        """Outputs, among them no others than a scalar and its derivatives, that know their gradient by the weights;
+        None where the program has no form in C for that."""
+        dtype = self._dtype()
+        if dtype is None or not {*names} <= {
+            *self.scalars,
+            *(s.name for s in self.steps if s.layer == "grad"),
+        }:
+            return None
+        if dtype not in self.gradients:
+            self.gradients[dtype] = weight_gradient(self, dtype)
+        gradient = self.gradients[dtype]
+        if gradient is None:
+            return None
+        try:
+            found = Trainable.apply(gradient, tuple(names), context, *gradient.weights())
+        except UnfitError:  # inputs of other dtypes than batches have
+            return None
+        return dict(zip(names, found, strict=True))
+
+    def _dtype(self) -> torch.dtype | None:
+        """What the weights are now; None where C has no such numbers."""
+        weight = None if self.weight is None else self.weight[0].get(self.weight[1])
+        return None if weight is None or weight.dtype not in C_TYPES else weight.dtype
+
     def _compiled(self) -> CompiledStep | None:
         """The whole as one program in C, for the dtype that the weights have now."""
-        weight = None if self.weight is None else self.weight[0].get(self.weight[1])
-        if weight is None or weight.dtype not in (torch.float32, torch.float64):
+        dtype = self._dtype()
+        if dtype is None:
             return None
-        if weight.dtype not in self.compiled:
-            self.compiled[weight.dtype] = compiled_step(self, weight.dtype)
-        return self.compiled[weight.dtype]
+        if dtype not in self.compiled:
+            self.compiled[dtype] = compiled_step(self, dtype)
+        return self.compiled[dtype]
 
     def _step(self, step: Step, tape: Tape, context: Mapping[str, Tensor]) -> Tensor:
         if step.layer in _DERIVATIVES:

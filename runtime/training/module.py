@@ -99,14 +99,19 @@ class TrainingModule(pl.LightningModule):
         self.all_stop = self.stop_requested if self.ranks.size == 1 else bool(asked > 0)
         weights = torch.tensor(self.loss_weights(self.steps), dtype=torch.float64, device=device)
         for part in parts:
-            with torch.autocast(device.type, torch.bfloat16, enabled=self._mixed):
-                outputs = self.model(part.inputs, create_graph=True, recompute=self._recompute)
+            outputs = self._outputs(part, device)
             part_sums = term_sums(self.terms, outputs, part.labels, part.atoms)
             (weights * part_sums / counts).sum().backward()
             sums += part_sums.detach()
         self.ranks.add([sums, *self._gradients()])
         means = sums / counts
         return torch.cat(((weights * means).sum()[None], means))
+
+    def _outputs(self, part: Batch, device: torch.device) -> dict[str, Tensor]:
+        if self._mixed or self._recompute:
+            with torch.autocast(device.type, torch.bfloat16, enabled=self._mixed):
+                return self.model(part.inputs, create_graph=True, recompute=self._recompute)
+        return self.model.trainable(part.inputs, [term.target for term in self.terms])
 
     def _gradients(self) -> list[Tensor]:
         """The gradients of all weights that have one in any process; zeros where it has none here."""

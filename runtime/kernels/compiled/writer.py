@@ -198,6 +198,26 @@ class Writer:
         self.drop(x_)
         self.drop(y_)
 
+    def by_matrices(
+        self, tasks: Sequence[Task], x: Slot, g: Slot, to: Slot, order: Slot | None, matrix: Slot
+    ) -> None:
+        """Add X^T G for each of a list of products: the gradient by their matrices; for each species with `order`."""
+        table, scales = self._tasks(tasks, back=False, fresh=False)
+        call = f"by_matrices({self.blas()}, {len(tasks)}, {table}, {scales}"
+        if order is None or matrix.rows == 1:
+            self.line(f"{call}, {x.count}, {x.width}, {g.width}, {x}, {g}, {to});")
+            return
+        x_, g_ = self.buffer(x.rows, x.dim), self.buffer(g.rows, g.dim)
+        for rows, placed in ((x, x_), (g, g_)):
+            self.line(f"place_rows({rows.count}, threads, {rows.width}, {order}, {rows}, {placed});")
+        self.line(
+            f"for (int64_t s = 0, from = 0; s < {matrix.rows}; from = {order}[N + s++]) {call}, "
+            f"{order}[N + s] - from, {x.width}, {g.width}, {x_} + from * {x.width}, {g_} + from * {g.width}, "
+            f"{to} + s * {matrix.dim});"
+        )
+        self.drop(x_)
+        self.drop(g_)
+
     def order(self, kinds: int) -> Slot:
         """Made where it is first wanted, for all that follows."""
         if self._order is None:

@@ -1,0 +1,223 @@
+"""A compiled library at work: addresses are filled in for each call, its workspace is kept between calls."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from equic.runtime.errors import DataError
+from torch import Tensor
+
+from ..gemm import blas
+from ..ops import threads, toolchain
+from .slots import (
+    ALIGNMENT,
+    ORDERS,
+    Blas,
+    Buffer,
+    Function,
+    Given,
+    Made,
+    Slot,
+    Weight,
+    count_of,
+    torch_type,
+)
+from .writer import WRONG_EDGE, WRONG_SPECIES
+
+# workspaces that wait for the next call: one of any size, whose pages are then in place, more of them up to this
+KEPT_BYTES = 512 * 2**20
+# inputs that C reads, as the sizes (nodes, edges, systems) give them their shapes
+_SHAPES = {
+    "positions": lambda n, e, s: (n, 3),
+    "species": lambda n, e, s: (n,),
+    "system": lambda n, e, s: (n,),
+    "edges": lambda n, e, s: (2, e),
+    "shifts": lambda n, e, s: (e, 3),
+    "cell": lambda n, e, s: (s, 3, 3),
+    "by_energy": lambda n, e, s: (s,),
+    "along_positions": lambda n, e, s: (n, 3),
+    "along_strain": lambda n, e, s: (s, 3, 3),
+}
+
+
+class UnfitError(Exception):
+    """A call that C was not written for: other dtypes or shapes than models' own inputs and weights have."""
+
+
+class Binding:
+    """The library of a source, and where its slots come from.
+
+    Raises:
+        KernelError: there is no compiler, or it refuses.
+    """
+
+    def __init__(self, source: str, slots: Sequence[Slot], parts: int, dtype: torch.dtype) -> None:
+        self.dtype = dtype
+        called = [slot.origin.source for slot in slots if isinstance(slot.origin, Function)]
+        toolchain().prepare([source, *called])
+        library = toolchain().load(source)
+        self.parts = [getattr(library, f"part{number}") for number in range(parts)]
+        for part in self.parts:
+            part.restype = ctypes.c_int64
+        self.idle: list[Tensor] = []
+        self.fixed = np.zeros(len(slots), dtype=np.int64)
+        self.libraries = []
+        for slot in slots:
+            match slot.origin:
+                case Function(source, name):
+                    library = toolchain().load(source)
+                    self.libraries.append(library)
+                    address = ctypes.cast(getattr(library, name), ctypes.c_void_p).value
+                    self.fixed[slot.number] = address
+                case Blas():
+                    found = blas(self.dtype)
+                    assert found is not None
+                    self.fixed[slot.number] = found.value
+        self.weights = [(s, s.origin.store, s.origin.key) for s in slots if isinstance(s.origin, Weight)]
+        self.given = [
+            (s, s.origin.name, torch_type(s.ctype, self.dtype)) for s in slots if isinstance(s.origin, Given)
+        ]
+        self.own = [s for s in slots if isinstance(s.origin, Made) and s.origin.size is not None]
+        buffers = [s for s in slots if isinstance(s.origin, Buffer)]
+        self.buffers = np.array([s.number for s in buffers], dtype=np.int64)
+        item = {"T": self.dtype.itemsize, "double": 8, "int64_t": 8}
+        self.lengths = np.array(
+            [
+                [size * item[s.ctype] for size in s.origin.size]
+                for s in buffers
+                if isinstance(s.origin, Buffer)
+            ],
+            dtype=np.int64,
+        ).reshape(-1, 4)
+
+    def keep(self, workspace: Tensor) -> None:
+        """Leave a workspace to the next call."""
+        if not self.idle or sum(map(torch.numel, (*self.idle, workspace))) <= KEPT_BYTES:
+            self.idle.append(workspace)
+
+    def bytes(self, nodes: int, edges: int, systems: int) -> int:
+        """How much room a step of these sizes takes."""
+        return int(self.places(nodes, edges, systems)[1])
+
+    def places(self, nodes: int, edges: int, systems: int) -> tuple[np.ndarray, int]:
+        """Where each buffer begins in the workspace, and where the last one ends."""
+        sizes = self.lengths @ np.array((nodes, edges, systems, 1), dtype=np.int64)
+        ends = np.cumsum(-(-sizes // ALIGNMENT) * ALIGNMENT)
+        return ends - -(-sizes // ALIGNMENT) * ALIGNMENT, int(ends[-1]) if len(ends) else 0
+
+
+class Run:
+    """One call.
+
+    Raises:
+        UnfitError: the inputs or weights are not of the dtypes and shapes that the library reads.
+    """
+
+    def __init__(self, binding: Binding, context: Mapping[str, Tensor]) -> None:
+        self.binding, self.context = binding, context
+        n, e, s = context["positions"].shape[0], context["edges"].shape[1], context["cell"].shape[0]
+        self.counts = n, e, s
+        self.made: dict[int, Tensor] = {}
+        self.held: list[Tensor] = []
+        self.pointers = binding.fixed.copy()
+        for slot, name, dtype in binding.given:
+            self._point(slot, self._input(name, dtype))
+        for slot, store, key in binding.weights:
+            tensor = store[key]
+            if (
+                tensor is None
+                or tensor.dtype is not torch_type(slot.ctype, binding.dtype)
+                or not tensor.is_contiguous()
+            ):
+                raise UnfitError
+            self.pointers[slot.number] = tensor.data_ptr()
+        for slot in binding.own:
+            self.made[slot.number] = torch.empty(
+                self.shape(slot), dtype=torch_type(slot.ctype, binding.dtype)
+            )
+            self.pointers[slot.number] = self.made[slot.number].data_ptr()
+        offsets, total = binding.places(n, e, s)
+        self.workspace = self._workspace(total)
+        start = -(-self.workspace.data_ptr() // ALIGNMENT) * ALIGNMENT
+        self.start = start - self.workspace.data_ptr()
+        self.pointers[binding.buffers] = start + offsets
+        self.sizes = np.array((n, e, s, threads(toolchain()).value, 0), dtype=np.int64)
+
+    def _workspace(self, total: int) -> Tensor:
+        try:
+            found = self.binding.idle.pop()
+        except IndexError:
+            found = None
+        if found is None or found.numel() < total + ALIGNMENT:
+            # some room to grow: edges come and go while atoms move
+            found = torch.empty(total + min(total // 8, 2**24) + ALIGNMENT, dtype=torch.uint8)
+        return found
+
+    def _input(self, name: str, dtype: torch.dtype) -> Tensor:
+        tensor = self.context[name]
+        shape = _SHAPES.get(name)
+        if tensor.dtype is not dtype or (shape is not None and tensor.shape != shape(*self.counts)):
+            raise UnfitError
+        return tensor.contiguous()
+
+    def _point(self, slot: Slot, tensor: Tensor) -> None:
+        self.held.append(tensor)
+        self.pointers[slot.number] = tensor.data_ptr()
+
+    def shape(self, slot: Slot) -> tuple[int, ...]:
+        """Of what lies in a slot."""
+        n, e, s = self.counts
+        rows = {"node": n, "edge": e, "system": s}.get(str(slot.rows), slot.rows)
+        assert isinstance(rows, int)
+        return (rows,) if slot.dim is None else (rows, slot.dim)
+
+    def tensor(self, slot: Slot) -> Tensor:
+        """What lies in a slot."""
+        origin = slot.origin
+        if isinstance(origin, Made):
+            return self.made[slot.number]
+        if isinstance(origin, Given):
+            return self.context[origin.name]
+        if isinstance(origin, Weight):
+            held = origin.store[origin.key]
+            assert held is not None
+            return held
+        assert isinstance(origin, Buffer)
+        dtype = torch_type(slot.ctype, self.binding.dtype)
+        at = int(self.pointers[slot.number] - self.pointers[self.binding.buffers[0]]) + self.start
+        count = count_of(origin.size, *self.counts)
+        flat = self.workspace[at : at + count * dtype.itemsize].view(dtype)
+        return flat.view(2, -1) if slot.rows == ORDERS and slot.dim is None else flat.view(self.shape(slot))
+
+    def part(self, number: int) -> None:
+        """Run one part.
+
+        Raises:
+            DataError, IndexError: an edge names a node that does not exist, or a node a species or system.
+        """
+        sizes, pointers = ctypes.c_void_p(self.sizes.ctypes.data), ctypes.c_void_p(self.pointers.ctypes.data)
+        if wrong := self.binding.parts[number](sizes, pointers):
+            raise self._error(wrong)
+
+    def take(self, slot: Slot, value: Tensor) -> None:
+        """Let a slot be where a tensor lies."""
+        value = value.contiguous()
+        if value.dtype is not torch_type(slot.ctype, self.binding.dtype):
+            raise UnfitError
+        if isinstance(slot.rows, str) and value.shape != self.shape(slot):
+            raise UnfitError
+        self.made[slot.number] = value
+        self.pointers[slot.number] = value.data_ptr()
+
+    def _error(self, wrong: int) -> Exception:
+        at = int(self.sizes[4]) - 1
+        n, e, s = self.counts
+        if wrong == WRONG_EDGE:
+            index = self.context["edges"].flatten()[at]
+            return DataError(f"edge {at % max(e, 1)} names node {int(index)}, and there are {n}")
+        if wrong == WRONG_SPECIES:
+            return IndexError(f"atom {at} is of a species that is not among those of the model")
+        return DataError(f"atom {at} is of system {int(self.context['system'][at])}, and there are {s}")
