@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class WeightGradient:
-    """dL/dw from the derivatives of a loss by energies, forces and stresses (see `dual.py`).
+    """dL/dw from the derivatives of a loss by energies, forces and stresses (see dual/builder.py).
 
     Raises:
         UnsupportedError: a layer of the model has no such form.
