@@ -165,7 +165,7 @@ def epoch_row(folder: Path, repeats: int) -> Sequence[Row]:
         began = time.process_time()
         for _ in range(TRAINED // 8):
             (batch,) = next(stream)
-            outputs = model(batch.inputs, create_graph=True)
+            outputs = model.trainable(batch.inputs, [term.target for term in terms])
             optimizer.zero_grad()
             term_losses(terms, outputs, batch.labels, batch.atoms).sum().backward()
             optimizer.step()

@@ -132,7 +132,7 @@ def prepare(case: Case, peer: Peer, weights: Path) -> dict[str, Callable[[], obj
 
     def train() -> object:
         model.zero_grad(set_to_none=True)
-        found = model(inputs, create_graph=True)
+        found = model.trainable(inputs, ("energy", "forces"))
         loss = (found["energy"] * a).sum() + (found["forces"] * b).sum()
         loss.backward()
         return loss

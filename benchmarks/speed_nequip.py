@@ -152,7 +152,7 @@ def prepare(case: Case, frames: Sequence[Any], peer: Peer, weights: Path, cache:
 
     def train() -> object:
         model.zero_grad(set_to_none=True)
-        found = model(inputs, create_graph=True)
+        found = model.trainable(inputs, ("energy", "forces"))
         loss = (found["energy"] * a).sum() + (found["forces"] * b).sum()
         loss.backward()
         return loss

@@ -150,7 +150,7 @@ def steps_of(case: Case) -> dict[str, dict[str, Callable[[], object]]]:
 
     def train(model: Model) -> object:
         model.zero_grad(set_to_none=True)
-        outputs = model(inputs, create_graph=True)
+        outputs = model.trainable(inputs, [term.target for term in terms])
         loss = weights @ term_losses(terms, outputs, labels, counts)
         loss.backward()
         return loss
