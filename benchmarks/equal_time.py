@@ -58,8 +58,10 @@ def peer_row(program: str, minutes: float, outcome: Outcome) -> Row:
     return Row(name_of(program, minutes), outcome.forces, "meV/Å", "lower", threads=THREADS, dtype=DTYPE)
 
 
-def own_rows(minutes: float, outcomes: Sequence[Outcome], peers: Mapping[str, Outcome]) -> list[Row]:
-    """Ours against each peer: the mean of the seeds, and the time it took."""
+def own_rows(
+    minutes: float, outcomes: Sequence[Outcome], peers: Mapping[str, tuple[Outcome, str]]
+) -> list[Row]:
+    """Ours, the mean of the seeds, alone and against each peer, given with its version."""
     mean = statistics.mean(outcome.forces for outcome in outcomes)
     own = partial(
         Row,
@@ -72,12 +74,12 @@ def own_rows(minutes: float, outcomes: Sequence[Outcome], peers: Mapping[str, Ou
         dtype=DTYPE,
     )
     found = [own(name_of("equic", minutes), floor=LONG_FLOOR if minutes == LONG_MINUTES else None)]
-    for program, theirs in peers.items():
+    for program, (theirs, version) in peers.items():
         found.append(
             own(
                 f"{name_of('equic', minutes)}, against {program}",
                 reference=theirs.forces,
-                source=f"{program}, measured with the same frames and time",
+                source=f"{program} {version}, with the same frames and processor time",
                 ratio=theirs.forces / mean,
                 floor=1.0,
             )
@@ -120,6 +122,10 @@ class Field:
             return mace(python, self.frames, self.runs, seconds_of(minutes), budgets[-1])
         return nequip(python, self.frames, self.runs, seconds_of(minutes), budgets)
 
+    def version(self, program: str) -> str:
+        """Of one of the others."""
+        return version_of(self.pythons[program], program)
+
     def own(self, minutes: float, seed: int) -> Outcome:
         """Ours."""
         return equic(SPEC, self.overrides, self.frames, self.runs, seconds_of(minutes), seed)
@@ -130,7 +136,8 @@ class Field:
 
     def rows_of_ours(self, minutes: float, seeds: Sequence[int]) -> Sequence[Row]:
         outcomes = [self.own(minutes, seed) for seed in seeds]
-        peers = {} if minutes == LONG_MINUTES else {name: self.peer(name, minutes) for name in self.peers}
+        compared = [] if minutes == LONG_MINUTES else self.peers
+        peers = {name: (self.peer(name, minutes), self.version(name)) for name in compared}
         return [*own_rows(minutes, outcomes, peers), time_row("equic", minutes, outcomes[0])]
 
     def measurements(self) -> list[Measurement]:
@@ -176,9 +183,11 @@ def draw(field: Field, rows: Sequence[Row], path: Path) -> None:
     """Validation errors along the runs against processor time, and the errors on the test frames at the budgets."""
     import matplotlib
     from matplotlib.figure import Figure
+    from matplotlib.ticker import NullFormatter
 
     found = {row.name: row.value for row in rows}
-    minutes = [*field.minutes, *([LONG_MINUTES] if name_of("equic", LONG_MINUTES) in found else [])]
+    every = (*field.minutes, LONG_MINUTES)
+    minutes = [one for one in every if any(name_of(program, one) in found for program in COLOURS)]
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "equic", "font.size": 10}):
         figure = Figure(figsize=(7.4, 4.2), layout="constrained")
         axes = figure.subplots()
@@ -192,16 +201,27 @@ def draw(field: Field, rows: Sequence[Row], path: Path) -> None:
                 "o",
                 color=colour,
                 markersize=7,
-                label=f"{program}: test frames (lines: validation, along the runs)",
+                label=program,
             )
         axes.set_xscale("log")
         axes.set_yscale("log")
-        axes.set_xlabel("minutes of one core")
+        axes.set_xticks([0.1, 0.3, 1, 3, 10, 30, 90], minor=False)
+        axes.set_yticks([5, 10, 20, 50, 100, 200], minor=False)
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter("{x:g}")
+            axis.set_minor_formatter(NullFormatter())
+        axes.set_xlim(0.08, 1.3 * CORES * max(minutes))
+        axes.set_xlabel("minutes of one core (processor time)")
         axes.set_ylabel("forces RMSE (meV/Å)")
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(True, which="both", color="#e4e8ee", linewidth=0.7)
         axes.legend(frameon=False, fontsize=8.5)
-        figure.suptitle("Acetylacetone, 300 K: forces after equal time", x=0.01, ha="left", fontsize=11)
+        figure.suptitle(
+            "Acetylacetone, 300 K: forces of the test frames (dots), of the validation frames (lines)",
+            x=0.01,
+            ha="left",
+            fontsize=11,
+        )
         figure.savefig(path, metadata={"Date": None, "Creator": None})
 
 

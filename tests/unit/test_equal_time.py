@@ -49,7 +49,7 @@ def test_ours_is_trained_within_its_seconds(load, data, tmp_path, monkeypatch, c
     noted = load("trainings").lines(runs / "equic-1-12")
     assert noted[-1]["seconds"] == seconds["value"]
     assert [line["seconds"] for line in noted] == sorted(line["seconds"] for line in noted)
-    assert "lines: validation" in file.with_suffix(".svg").read_text(encoding="utf-8")
+    assert "validation frames (lines)" in file.with_suffix(".svg").read_text(encoding="utf-8")
     capsys.readouterr()
     assert (
         equal_time.main([*arguments, "--fresh"]) == 0
@@ -82,6 +82,7 @@ def test_rows_are_those_that_were_announced(load, data, tmp_path, monkeypatch):
     forces = {"mace-torch": 20.0, "nequip": 30.0}
     outcome = trainings.Outcome
     monkeypatch.setattr(field, "peer", lambda program, minutes: outcome(forces[program], 590.0, 30))
+    monkeypatch.setattr(field, "version", lambda program: "1.2")
     monkeypatch.setattr(field, "own", lambda minutes, seed: outcome(9.0 + seed, 600.0, 150))
     found = {}
     for measurement in field.measurements():
@@ -93,6 +94,7 @@ def test_rows_are_those_that_were_announced(load, data, tmp_path, monkeypatch):
     assert found[ours].seeds == 3
     assert found[f"{ours}, against nequip"].ratio == pytest.approx(30 / 11)
     assert found[f"{ours}, against mace-torch"].holds
+    assert found[f"{ours}, against mace-torch"].source.startswith("mace-torch 1.2")
     assert found[equal_time.name_of("equic", 45.0)].holds  # one seed: 10.0
 
 
