@@ -131,3 +131,12 @@ def test_the_figures_on_acetylacetone_are_those_of_the_benchmark():
 def test_links_lead_somewhere():
     for target in re.findall(r"\]\(([^)#]+)\)", (ROOT / "README.md").read_text(encoding="utf-8")):
         assert target.startswith("http") or (ROOT / target).exists(), target
+
+
+def test_the_figures_in_equal_time_are_those_of_the_benchmark():
+    rows = json.loads((ROOT / "benchmarks/results/equal_time.json").read_text(encoding="utf-8"))["rows"]
+    found = {row["name"]: row["value"] for row in rows}
+    text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    after = "forces RMSE, 300 K, {}, 5 minutes of 2 cores"
+    ours, mace, nequip = (found[after.format(name)] for name in ("equic", "mace-torch", "nequip"))
+    assert f"{ours:.1f} meV/Å, mace-torch {mace:.1f}, nequip {nequip:.1f}" in text
