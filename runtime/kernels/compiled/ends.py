@@ -72,10 +72,8 @@ def harmonics(call: Call, layer: SphericalHarmonics) -> Value:
     w.line(f"{w.kernel(source, 'forward')}(E, threads, {v}, {y});")
 
     def pull(g: Slot) -> None:
-        made = w.buffer("edge", 3)
-        w.line(f"{w.kernel(source, 'backward')}(E, threads, {v}, {g}, {made});")
-        call.give(0, made)
-        w.drop(made)
+        with call.gradient() as made:
+            w.line(f"{w.kernel(source, 'backward')}(E, threads, {v}, {g}, {made});")
 
     return Value(y, pull, call.keep(v))
 
@@ -138,10 +136,8 @@ def shift_scale(call: Call, layer: ShiftScale) -> Value:
     w.line(f"shift_scale(N, {species}, {isolated}, {scale}, {shift}, {per}, {x}, {energies});")
 
     def pull(g: Slot) -> None:
-        made = w.buffer("node", 1)
-        w.line(f"by_scaled(N, {species}, {scale}, {per}, {g}, {made});")
-        call.give(0, made)
-        w.drop(made)
+        with call.gradient() as made:
+            w.line(f"by_scaled(N, {species}, {scale}, {per}, {g}, {made});")
 
     return Value(energies, pull)
 
@@ -156,10 +152,8 @@ def sum_system(call: Call, layer: SumSystem) -> Value:
     w.line(f"sums{kind}(N, S, {system}, {x}, {total});")
 
     def pull(g: Slot) -> None:
-        made = w.buffer("node", x.dim, x.ctype)
-        w.line(f"by_sums{kind}(N, {system}, {g}, {made});")
-        call.give(0, made)
-        w.drop(made)
+        with call.gradient() as made:
+            w.line(f"by_sums{kind}(N, {system}, {g}, {made});")
 
     return Value(total, pull)
 

@@ -157,10 +157,8 @@ def pointwise(call: Call, layer: Pointwise) -> Value:
     w.line(f"act_{f}({x.numbers}, threads, {layer.factor!r}, {x}, {y});")
 
     def pull(g: Slot) -> None:
-        made = w.buffer(x.rows, x.dim)
-        w.line(f"slope_{f}({x.numbers}, threads, {layer.factor!r}, {x}, {g}, {made});")
-        call.give(0, made)
-        w.drop(made)
+        with call.gradient() as made:
+            w.line(f"slope_{f}({x.numbers}, threads, {layer.factor!r}, {x}, {g}, {made});")
 
     return Value(y, pull, call.keep(x))
 
@@ -174,10 +172,8 @@ def gate(call: Call, layer: Gate) -> Value:
     w.line(f"gate_{pair}{sizes}, {x}, {y});")
 
     def pull(g: Slot) -> None:
-        made = w.buffer(x.rows, x.dim)
-        w.line(f"by_gate_{pair}{sizes}, {x}, {g}, {made});")
-        call.give(0, made)
-        w.drop(made)
+        with call.gradient() as made:
+            w.line(f"by_gate_{pair}{sizes}, {x}, {g}, {made});")
 
     return Value(y, pull, call.keep(x))
 

@@ -44,12 +44,10 @@ def sum_edges(call: Call, layer: SumEdges) -> Value:
         w.line(f"multiply({y.numbers}, threads, {by}, {y}, {y});")
 
     def pull(g: Slot) -> None:
-        made = w.buffer("edge", x.dim)
-        w.line(f"rows_of(E, threads, {x.width}, {index}, {g}, {made});")
-        if by:
-            w.line(f"multiply({made.numbers}, threads, {by}, {made}, {made});")
-        call.give(0, made)
-        w.drop(made)
+        with call.gradient() as made:
+            w.line(f"rows_of(E, threads, {x.width}, {index}, {g}, {made});")
+            if by:
+                w.line(f"multiply({made.numbers}, threads, {by}, {made}, {made});")
 
     return Value(y, pull)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -113,8 +112,3 @@ def count_of(size: Size, nodes: int, edges: int, systems: int) -> int:
 def torch_type(ctype: CType, dtype: torch.dtype) -> torch.dtype:
     """The dtype of tensors of a C type, with T that of the model."""
     return {"T": dtype, "double": torch.float64, "int64_t": torch.int64}[ctype]
-
-
-def aligned(count: int) -> int:
-    """Bytes up to the next border."""
-    return math.ceil(count / ALIGNMENT) * ALIGNMENT

@@ -142,10 +142,8 @@ def table(call: Call, layer: TableKernel) -> Value:
     w.line(f"{w.kernel(source, 'forward')}(E, threads, {arguments}, {y});")
 
     def pull(g: Slot) -> None:
-        made = w.buffer("edge", 1)
-        w.line(f"{w.kernel(source, 'backward')}(E, threads, {arguments}, {g}, {made});")
-        call.give(0, made)
-        w.drop(made)
+        with call.gradient() as made:
+            w.line(f"{w.kernel(source, 'backward')}(E, threads, {arguments}, {g}, {made});")
 
     return Value(y, pull, (*keeps, *call.keep(r)))
 
@@ -182,14 +180,10 @@ def power(call: Call, layer: PowerKernel) -> Value:
     w.line(f"{forward}(N, threads, {species}, {a}, {c}, {out});")
 
     def pull(g: Slot) -> None:
-        made = w.buffer("node", a.dim)
-        backward = w.kernel(power_backward(layer.spec, w.dtype, "a", False), "backward")
-        none = "(void *)0"
-        w.line(
-            f"{backward}(N, (int64_t){kinds}, threads, {species}, {a}, {c}, {g}, {none}, {made}, {none}, {none});"
-        )
-        call.give(0, made)
-        w.drop(made)
+        backward, none = w.kernel(power_backward(layer.spec, w.dtype, "a", False), "backward"), "(void *)0"
+        with call.gradient() as made:
+            rest = f"{species}, {a}, {c}, {g}, {none}, {made}, {none}, {none}"
+            w.line(f"{backward}(N, (int64_t){kinds}, threads, {rest});")
 
     return Value(out, pull, (c, *call.keep(a)))
 

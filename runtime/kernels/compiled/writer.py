@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -61,6 +62,15 @@ class Call:
         """Where the rows of nodes go so that those of one species lie side by side (see `sort_rows`)."""
         self.species(count)
         return self.writer.order(count)
+
+    @contextmanager
+    def gradient(self, number: int = 0) -> Iterator[Slot]:
+        """Room for a gradient by an input, which is added to what is known of it once it is written."""
+        like = self.inputs[number]
+        made = self.writer.buffer(like.rows, like.dim, like.ctype)
+        yield made
+        self.give(number, made)
+        self.writer.drop(made)
 
     def give(self, number: int, slot: Slot) -> None:
         """Add a gradient to that by an input."""
