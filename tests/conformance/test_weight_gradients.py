@@ -26,10 +26,12 @@ MODELS = {
     "mace": {"architecture": "mace", "channels": 5, "hidden_lmax": 1, "lmax": 2, "layers": 2},
     "mace, one layer": {"architecture": "mace", "channels": 18, "hidden_lmax": 0, "lmax": 3, "layers": 1},
     "nequip": {"architecture": "nequip", "channels": 4, "lmax": 2, "layers": 3, "parity": "natural"},
+    # many channels for few hidden numbers: the sums of the first layer become densities
+    "densities": {"architecture": "mace", "channels": 24, "hidden_lmax": 0, "lmax": 2, "radial": [4]},
     # layers with biases, activations of numbers alone, sums of edges without products
     "schnet": {"architecture": "schnet", "channels": 8},
 }
-IN_C = ("mace", "mace, one layer", "nequip")
+IN_C = ("mace", "mace, one layer", "nequip", "densities")
 TARGETS = ("energy", "forces", "stress")
 
 

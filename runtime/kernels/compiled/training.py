@@ -33,7 +33,7 @@ class WeightGradient:
         self.ends = [step for step in runner.steps if step.layer in DERIVATIVES]
         (self.scalar,) = runner.scalars
         steps = [step for step in runner.steps if step.layer not in DERIVATIVES]
-        builder = DualBuilder(steps, runner.layers, self.scalar, runner.strains, dtype)
+        builder = DualBuilder(steps, runner.layers, self.scalar, runner.strains, runner.borrowed, dtype)
         source = builder.write()
         self.binding = Binding(source, builder.w.slots, 1, dtype)
         self.to: list[tuple[Weight, int]] = []

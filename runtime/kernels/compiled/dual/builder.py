@@ -30,9 +30,11 @@ from equic.runtime.layers.mlp import Mlp
 from equic.runtime.layers.radial import Radial
 from equic.runtime.plan import Step
 
+from ...density import DensityKernel
 from ...edges import EdgeOrder
 from ...message import Message
 from ...power import PowerKernel
+from .. import densities as values_densities
 from .. import ends as values_ends
 from .. import maps as values_maps
 from .. import rows as values_rows
@@ -40,7 +42,7 @@ from .. import sums as values_sums
 from ..pieces import pieces
 from ..slots import Slot
 from ..writer import Call, Gradients, UnsupportedError, Writer
-from . import ends, maps, sums
+from . import densities, ends, maps, sums
 from .source import SOURCE
 from .value import Dual
 
@@ -54,9 +56,11 @@ class DualBuilder:
         layers: Mapping[str, Layer],
         scalar: str,
         strains: bool,
+        borrowed: Mapping[str, Sequence[tuple[Layer, str]]],
         dtype: torch.dtype,
     ) -> None:
-        self.steps, self.layers, self.scalar, self.strains = steps, layers, scalar, strains
+        self.steps, self.layers, self.scalar = steps, layers, scalar
+        self.strains, self.borrowed = strains, borrowed
         self.w = Writer(dtype)
         self.values: dict[str, Dual] = {}
         self.by_value, self.by_move = Gradients(self.w), Gradients(self.w)
@@ -109,7 +113,7 @@ class DualBuilder:
         """The step as the emitters of values know it."""
         inputs = tuple(self.values[name].slot for name in step.inputs)
         moves = tuple(self.values[name].moved is not None for name in step.inputs)
-        return Call(self.w, step, layer, inputs, moves, self.by_value, self.strains)
+        return Call(self.w, step, layer, inputs, moves, self.by_value, self.strains, self.borrowed[step.name])
 
     def learned(self, name: str) -> bool:
         """Whether weights have a say in a value."""
@@ -136,7 +140,7 @@ class DualBuilder:
         return total
 
 
-_VALUES = (values_ends, values_maps, values_rows, values_sums)
+_VALUES = (values_ends, values_maps, values_rows, values_sums, values_densities)
 # what writes each kind of layer
 EMITTERS: dict[type[Layer], Callable[..., Dual]] = {
     Input: ends.input_field,
@@ -157,4 +161,5 @@ EMITTERS: dict[type[Layer], Callable[..., Dual]] = {
     Add: maps.add,
     Message: sums.message,
     PowerKernel: sums.power,
+    DensityKernel: densities.density,
 }

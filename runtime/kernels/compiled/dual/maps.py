@@ -64,14 +64,17 @@ def _shape(layer: Linear) -> tuple[int, ...]:
 
 def mlp(b: DualBuilder, step: Step, layer: Mlp) -> Dual:
     """Layer by layer; where lengths go in, nothing is followed further."""
-    if layer.act not in NAMES or layer.applied < len(layer.weights):
-        raise UnsupportedError("an activation without C, or a matrix that another layer applies")
+    if layer.act not in NAMES:
+        raise UnsupportedError("an activation without C")
     w, name, f = b.w, step.inputs[0], NAMES[layer.act]
     x, scales = b.values[name], mlp_scales(layer)
-    shapes = [tuple(weight.shape) for weight in layer.weights]
+    shapes = [tuple(weight.shape) for weight in layer.weights[: layer.applied]]
     matrices = [w.weight(layer.weights, str(i)) for i in range(len(shapes))]
     biases = [] if layer.biases is None else [w.weight(layer.biases, str(i)) for i in range(len(shapes))]
-    # what goes into each product, and what comes out of all but the last
+    # where the last matrix is another layer's, its constant is on the last activation
+    left = layer.applied < len(layer.weights)
+    by = [1.0] * (len(shapes) - 1) + ([scales[layer.applied]] if left else [])
+    # what goes into each product, and what comes out of it
     into, out = [(x.slot, x.moved)], []
     for i, matrix in enumerate(matrices):
         value, move = into[-1]
@@ -84,12 +87,12 @@ def mlp(b: DualBuilder, step: Step, layer: Mlp) -> Dual:
             dy = w.buffer(value.rows, shapes[i][1])
             w.products(maps.one(shapes[i], scales[i]), move, matrix, dy, back=False, fresh=True)
         out.append((y, dy))
-        if i < len(matrices) - 1:
-            into.append(_activated(b, f, 1.0, y, dy))
+        if i < len(by):
+            into.append(_activated(b, f, by[i], y, dy))
 
     def pull(h: Slot | None, g: Slot | None) -> None:
-        pair = [h, g]
-        for slot in pair:
+        pair = list(_bent(b, f, by[-1], *out[-1], h, g)) if left else [h, g]
+        for slot in () if left else pair:
             if slot is not None:
                 w.hold(slot)
         for i in reversed(range(len(matrices))):
@@ -108,7 +111,7 @@ def mlp(b: DualBuilder, step: Step, layer: Mlp) -> Dual:
                         task = maps.one(shapes[i], scales[i])
                         w.products(task, gradient, matrices[i], made, back=True, fresh=True)
                     back.append(made)
-                new = _bent(b, f, 1.0, *out[i - 1], *back) if i else back
+                new = _bent(b, f, by[i - 1], *out[i - 1], *back) if i else back
             for slot in (*pair, *(back if i else ())):
                 if slot is not None:
                     w.drop(slot)
@@ -117,7 +120,7 @@ def mlp(b: DualBuilder, step: Step, layer: Mlp) -> Dual:
 
     for i, matrix in enumerate(matrices):
         b.by_weight(matrix, shapes[i])
-    return Dual(*out[-1], pull)
+    return Dual(*(into[-1] if left else out[-1]), pull)
 
 
 def _activated(b: DualBuilder, f: str, by: float, x: Slot, dx: Slot | None) -> tuple[Slot, Slot | None]:
