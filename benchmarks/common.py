@@ -110,7 +110,8 @@ def run(name: str, measurements: Iterable[Measurement], options: argparse.Namesp
             new = [known[key] for key in wanted]
         else:
             new = [row for row in measurement.measure() if row.key in wanted]
-        rows += new
+        # what belongs to the same group and is not wanted now stays too
+        rows += new + [known[key] for key in measurement.keys if key in known and key not in wanted]
         for row in new:
             print(_line(row), flush=True)
         result["rows"] = [row.to_json() for row in rows]

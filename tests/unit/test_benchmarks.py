@@ -271,19 +271,20 @@ def test_a_run_in_pieces_keeps_the_pieces(load, tmp_path, monkeypatch):
     file = tmp_path / "pieces.json"
     taken = []
 
-    def group(name):
+    def group(*names):
         def measure():
-            taken.append(name)
-            return [common.Row(name, 1.0, "ms", "lower")]
+            taken.extend(names)
+            return [common.Row(name, 1.0, "ms", "lower") for name in names]
 
-        return common.Measurement(((name, None, None),), measure)
+        return common.Measurement(tuple((name, None, None) for name in names), measure)
 
-    for only in ("b", "a", ""):
+    # a piece may be a part of a group, measured before with the rest or not
+    for only in ("b", "a", "", "a1"):
         given = common.parser("x").parse_args(["--json", str(file), "--only", only])
-        common.run("pieces", [group("a"), group("b")], given)
-    assert taken == ["b", "a"]
-    assert [row["name"] for row in json.loads(file.read_text())["rows"]] == ["a", "b"]
+        common.run("pieces", [group("a1", "a2"), group("b")], given)
+    assert taken == ["b", "a1", "a2"]
+    assert [row["name"] for row in json.loads(file.read_text())["rows"]] == ["a1", "a2", "b"]
     with pytest.raises(SystemExit, match="contains `c`"):
         common.run(
-            "pieces", [group("a")], common.parser("x").parse_args(["--json", str(file), "--only", "c"])
+            "pieces", [group("a1")], common.parser("x").parse_args(["--json", str(file), "--only", "c"])
         )
