@@ -199,19 +199,27 @@ void backward(int64_t nodes, int64_t threads, const int64_t *row, const int64_t 
     }}
   }}
 }}
+""")
+    if by_receiver:
+        parts.append(_collect(spec.left))
+    return "".join(parts)
+
+
+def _collect(width: int) -> str:
+    """Rows of edges added up by sender."""
+    return f"""
 void collect(int64_t nodes, int64_t threads, const int64_t *row, const int64_t *order, const T *H, T *out) {{
 #pragma omp parallel for num_threads(threads) schedule(static) if(threads > 1)
   for (int64_t n = 0; n < nodes; n++) {{
-    T *o = out + n * {spec.left};
-    memset(o, 0, {spec.left} * sizeof(T));
+    T *o = out + n * {width};
+    memset(o, 0, {width} * sizeof(T));
     for (int64_t at = row[n]; at < row[n + 1]; at++) {{
-      const T *h = H + order[at] * {spec.left};
-      {tiles("store(o + @U@, load(o + @U@, @L@) + load(h + @U@, @L@), @L@);", spec.left)}
+      const T *h = H + order[at] * {width};
+      {tiles("store(o + @U@, load(o + @U@, @L@) + load(h + @U@, @L@), @L@);", width)}
     }}
   }}
 }}
-""")
-    return "".join(parts)
+"""
 
 
 def _weights(table: bool) -> str:

@@ -137,3 +137,15 @@ def test_a_shim_is_its_operator(operator: str, dtype: torch.dtype, tmp_path: Pat
         capsule = _NEW_CAPSULE(value, None, None)
         result = torch._C._aoti.alloc_tensor_by_stealing_from_void_ptr(capsule)
         assert torch.equal(result, reference)
+
+
+@pytest.mark.parametrize("operator", _KERNELS)
+def test_two_shims_of_an_operator_are_joined(operator: str, tmp_path: Path) -> None:
+    """A package holds several of a kind: nothing in them but the shims themselves has a name to the linker."""
+    found = find_toolchain()
+    assert found is not None
+    units = [
+        found.compile(shim_source(name, operator, arguments(operator, dtype), 1), tmp_path / f"{name}.o", ())
+        for name, dtype in (("first", torch.float64), ("second", torch.float32))
+    ]
+    assert found.join(units, tmp_path / "both.o").exists()
