@@ -143,12 +143,10 @@ class Runner:
         if dtype not in self.gradients:
             self.gradients[dtype] = weight_gradient(self, dtype)
         gradient = self.gradients[dtype]
-        if gradient is None:
+        # the way back must not find out that inputs have other dtypes than those of batches
+        if gradient is None or not gradient.binding.fits(context):
             return None
-        try:
-            found = Trainable.apply(gradient, tuple(names), context, *gradient.weights())
-        except UnfitError:  # inputs of other dtypes than batches have
-            return None
+        found = Trainable.apply(gradient, tuple(names), context, *gradient.weights())
         return dict(zip(names, found, strict=True))
 
     def _dtype(self) -> torch.dtype | None:

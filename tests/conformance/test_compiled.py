@@ -48,10 +48,10 @@ STATISTICS = {"average_neighbors": 3.7, "scale": 1.4, "shift": -0.3, "atomic_ene
 TARGETS = ("energy", "forces", "stress")
 
 
-def made(name, kernels="c", dtype=torch.float64):
+def made(name, kernels="c", dtype=torch.float64, models=MODELS):
     report = Report()
     done = compile_spec(
-        source_from_text(SPEC + yaml.safe_dump({"model": MODELS[name]}), report=report), report
+        source_from_text(SPEC + yaml.safe_dump({"model": models[name]}), report=report), report
     )
     report.raise_if_errors()
     plan = Plan.from_json(done.plan)

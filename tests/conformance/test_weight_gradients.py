@@ -1,14 +1,10 @@
 """The gradient of a loss by the weights from C is that of autograd through the layers as they are written."""
 
 import ctypes
+from functools import partial
 
 import pytest
 import torch
-import yaml
-from equic.compiler.language.diagnostics import Report
-from equic.compiler.language.source import source_from_text
-from equic.compiler.pipeline import compile_spec
-from equic.runtime.build import build_module
 from equic.runtime.errors import EquicError
 from equic.runtime.kernels import find_toolchain
 from equic.runtime.kernels.geometry import harmonics_source
@@ -16,9 +12,9 @@ from equic.runtime.kernels.ops import pointer, toolchain
 from equic.runtime.kernels.runner import runner_for
 from equic.runtime.layers.geometry import SphericalHarmonics
 from equic.runtime.neighbors import model_inputs
-from equic.runtime.plan import Plan
 
-from .test_compiled import SPEC, STATISTICS, frames
+from .test_compiled import frames
+from .test_compiled import made as compiled_model
 
 pytestmark = pytest.mark.skipif(find_toolchain() is None, reason="no C compiler")
 
@@ -35,16 +31,7 @@ IN_C = ("mace", "mace, one layer", "nequip", "densities")
 TARGETS = ("energy", "forces", "stress")
 
 
-def made(name, kernels="c", dtype=torch.float64):
-    report = Report()
-    done = compile_spec(
-        source_from_text(SPEC + yaml.safe_dump({"model": MODELS[name]}), report=report), report
-    )
-    report.raise_if_errors()
-    plan = Plan.from_json(done.plan)
-    model = build_module(plan, seed=3, dtype=dtype, kernels=kernels)
-    model.set_statistics({key: value for key, value in STATISTICS.items() if key in plan.statistics})
-    return model
+made = partial(compiled_model, models=MODELS)
 
 
 def gradients(model, outputs, targets):
@@ -139,13 +126,18 @@ def test_weights_changed_in_between_and_second_derivatives_are_refused():
 
 
 def test_what_else_is_asked_for_goes_through_the_layers():
-    """Energies of atoms in a loss, positions that want a gradient, gradients switched off."""
+    """Energies of atoms in a loss, shifts as whole numbers, positions that want a gradient."""
     model, reference = made("mace"), made("mace", "reference")
     inputs = model_inputs(frames(), model.plan)
     targets = ("energy", "node_energy")
     assert_same(
         gradients(model, model.trainable(inputs, targets), targets),
         gradients(reference, reference(inputs, create_graph=True), targets),
+    )
+    whole = {"shifts": inputs["shifts"].to(torch.int64)}
+    assert_same(
+        gradients(model, model.trainable(inputs | whole, TARGETS), TARGETS),
+        gradients(reference, reference(inputs, create_graph=True), TARGETS),
     )
     inputs["positions"].requires_grad_()
     outputs = model.trainable(inputs, ("energy",))

@@ -93,6 +93,23 @@ class Binding:
             dtype=np.int64,
         ).reshape(-1, 4)
 
+    def fits(self, context: Mapping[str, Tensor]) -> bool:
+        """Whether what is given so far is of the dtypes and shapes that the library reads, and so are the weights."""
+        sizes = context["positions"].shape[0], context["edges"].shape[1], context["cell"].shape[0]
+        for _, name, dtype in self.given:
+            tensor, shape = context.get(name), _SHAPES.get(name)
+            if tensor is not None and (
+                tensor.dtype is not dtype or (shape is not None and tensor.shape != shape(*sizes))
+            ):
+                return False
+        held = ((slot, store[key]) for slot, store, key in self.weights)
+        return all(
+            tensor is not None
+            and tensor.dtype is torch_type(slot.ctype, self.dtype)
+            and tensor.is_contiguous()
+            for slot, tensor in held
+        )
+
     def keep(self, workspace: Tensor) -> None:
         """Leave a workspace to the next call."""
         if not self.idle or sum(map(torch.numel, (*self.idle, workspace))) <= KEPT_BYTES:

@@ -10,7 +10,7 @@ from equic.runtime.errors import EquicError
 from torch import Tensor
 
 from ..gemm import has_blas
-from .binding import Binding, Run, UnfitError
+from .binding import Binding, Run
 from .dual import DualBuilder
 from .program import DERIVATIVES
 from .slots import Weight
@@ -117,6 +117,3 @@ def weight_gradient(runner: Runner, dtype: torch.dtype) -> WeightGradient | None
         return WeightGradient(runner, dtype)
     except UnsupportedError:
         return None
-
-
-__all__ = ["Trainable", "UnfitError", "WeightGradient", "weight_gradient"]
