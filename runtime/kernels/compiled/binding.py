@@ -140,17 +140,12 @@ class Run:
         self.made: dict[int, Tensor] = {}
         self.held: list[Tensor] = []
         self.pointers = binding.fixed.copy()
-        for slot, name, dtype in binding.given:
-            self._point(slot, self._input(name, dtype))
+        if not binding.fits(context):
+            raise UnfitError
+        for slot, name, _ in binding.given:
+            self._point(slot, context[name].contiguous())
         for slot, store, key in binding.weights:
-            tensor = store[key]
-            if (
-                tensor is None
-                or tensor.dtype is not torch_type(slot.ctype, binding.dtype)
-                or not tensor.is_contiguous()
-            ):
-                raise UnfitError
-            self.pointers[slot.number] = tensor.data_ptr()
+            self.pointers[slot.number] = store[key].data_ptr()  # type: ignore[union-attr]  # it fits
         for slot in binding.own:
             self.made[slot.number] = torch.empty(
                 self.shape(slot), dtype=torch_type(slot.ctype, binding.dtype)
@@ -172,13 +167,6 @@ class Run:
             # some room to grow: edges come and go while atoms move
             found = torch.empty(total + min(total // 8, 2**24) + ALIGNMENT, dtype=torch.uint8)
         return found
-
-    def _input(self, name: str, dtype: torch.dtype) -> Tensor:
-        tensor = self.context[name]
-        shape = _SHAPES.get(name)
-        if tensor.dtype is not dtype or (shape is not None and tensor.shape != shape(*self.counts)):
-            raise UnfitError
-        return tensor.contiguous()
 
     def _point(self, slot: Slot, tensor: Tensor) -> None:
         self.held.append(tensor)
