@@ -15,7 +15,7 @@ from equic.runtime.build import build_module
 from equic.runtime.errors import DataError
 from equic.runtime.kernels import chunks, compiled, find_toolchain
 from equic.runtime.kernels.c_source import prelude
-from equic.runtime.kernels.compiled import build
+from equic.runtime.kernels.compiled import binding, build
 from equic.runtime.kernels.compiled.pieces import pieces
 from equic.runtime.kernels.gemm import PRODUCTS
 from equic.runtime.kernels.ops import pointer, toolchain
@@ -77,6 +77,11 @@ def step_of(model):
     return runner_for(model).compiled[model.dtype]
 
 
+def step_sizes(inputs):
+    """Nodes, edges, systems."""
+    return len(inputs["positions"]), inputs["edges"].shape[1], len(inputs["cell"])
+
+
 def assert_same(found, expected, tolerance=1e-12):
     for name in TARGETS:
         scale = expected[name].abs().max()
@@ -92,6 +97,29 @@ def test_nothing_runs_beside_c_in_the_usual_models(name, tables):
     assert step_of(model).text.order == (0,)
 
 
+@pytest.mark.parametrize("tables", [False, True], ids=["networks", "tables"])
+@pytest.mark.parametrize("name", MODELS)
+def test_nodes_may_have_their_turns_in_blocks(name, tables, monkeypatch):
+    """Of one node, and of five, where some are in none of the three systems and some in two of them."""
+    if tables and name in ("schnet", "painn"):
+        pytest.skip("nothing of it is tabulated")
+    model = made(name)
+    model = build_tables(model, 1e-6) if tables else model
+    inputs = model_inputs(frames(), model.plan)
+    expected = model(inputs)
+    step = step_of(model)
+    assert "FIRST += BLOCK" in step.text.source.text
+    most = step.bytes(*step_sizes(inputs))
+    monkeypatch.setattr(binding, "BLOCK_BYTES", 0)
+    for block in (1, 5):
+        monkeypatch.setattr(binding, "MIN_BLOCK", block)
+        assert step.binding.block(18) == block
+        assert step.bytes(*step_sizes(inputs)) < most
+        for workspace in step.binding.idle:
+            workspace.fill_(255)  # no numbers: what the call before left there is not to be read
+        assert_same(model(inputs), expected, 1e-13)
+
+
 @pytest.mark.parametrize("name", ["mace", "nequip", "painn", "densities", "allegro"])
 def test_layers_may_run_by_their_rules_instead(name, monkeypatch):
     """Half of the kinds of layers, and the other half: parts of C between them, on the way there and back."""
@@ -99,6 +127,8 @@ def test_layers_may_run_by_their_rules_instead(name, monkeypatch):
     inputs = model_inputs(frames(), reference.plan)
     expected = reference(inputs)
     assert_same(made(name)(inputs), expected)
+    monkeypatch.setattr(binding, "BLOCK_BYTES", 0)
+    monkeypatch.setattr(binding, "MIN_BLOCK", 7)
     kinds = {type(layer) for layer in runner_for(made(name)).layers.values()} & set(build.EMITTERS)
     ends = {"Input", "EdgeOrder", "Relative", "AllSpecies"}
     others = sorted((kind for kind in kinds if kind.__name__ not in ends), key=lambda kind: kind.__name__)

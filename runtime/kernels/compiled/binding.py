@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -25,10 +25,13 @@ from .slots import (
     count_of,
     torch_type,
 )
+from .source import Source
 from .writer import WRONG_EDGE, WRONG_SPECIES
 
 # workspaces that wait for the next call: one of any size, whose pages are then in place, more of them up to this
 KEPT_BYTES = 512 * 2**20
+# of a block of nodes' rows, for each thread; and the least nodes that matrix products are worth
+BLOCK_BYTES, MIN_BLOCK = 2**20, 96
 # inputs that C reads, as the sizes (nodes, edges, systems) give them their shapes
 _SHAPES = {
     "positions": lambda n, e, s: (n, 3),
@@ -54,12 +57,12 @@ class Binding:
         KernelError: there is no compiler, or it refuses.
     """
 
-    def __init__(self, source: str, slots: Sequence[Slot], parts: int, dtype: torch.dtype) -> None:
-        self.dtype = dtype
+    def __init__(self, source: Source, dtype: torch.dtype) -> None:
+        self.dtype, slots = dtype, source.slots
         called = [slot.origin.source for slot in slots if isinstance(slot.origin, Function)]
-        toolchain().prepare([source, *called])
-        library = toolchain().load(source)
-        self.parts = [getattr(library, f"part{number}") for number in range(parts)]
+        toolchain().prepare([source.text, *called])
+        library = toolchain().load(source.text)
+        self.parts = [getattr(library, f"part{number}") for number in range(source.parts)]
         for part in self.parts:
             part.restype = ctypes.c_int64
         self.idle: list[Tensor] = []
@@ -67,10 +70,11 @@ class Binding:
         self.libraries = []
         for slot in slots:
             match slot.origin:
-                case Function(source, name):
-                    library = toolchain().load(source)
+                case Function(text, name):
+                    library = toolchain().load(text)
                     self.libraries.append(library)
                     address = ctypes.cast(getattr(library, name), ctypes.c_void_p).value
+                    assert address is not None  # a function that is there has one
                     self.fixed[slot.number] = address
                 case Blas():
                     found = blas(self.dtype)
@@ -81,17 +85,13 @@ class Binding:
             (s, s.origin.name, torch_type(s.ctype, self.dtype)) for s in slots if isinstance(s.origin, Given)
         ]
         self.own = [s for s in slots if isinstance(s.origin, Made) and s.origin.size is not None]
-        buffers = [s for s in slots if isinstance(s.origin, Buffer)]
-        self.buffers = np.array([s.number for s in buffers], dtype=np.int64)
-        item = {"T": self.dtype.itemsize, "double": 8, "int64_t": 8}
+        room_of, item = source.rooms.of, {"T": self.dtype.itemsize, "double": 8, "int64_t": 8}
+        self.buffers = np.array(list(room_of), dtype=np.int64)
+        self.room_of = np.array(list(room_of.values()), dtype=np.int64)
         self.lengths = np.array(
-            [
-                [size * item[s.ctype] for size in s.origin.size]
-                for s in buffers
-                if isinstance(s.origin, Buffer)
-            ],
-            dtype=np.int64,
+            [[size * item[room.ctype] for size in room.size] for room in source.rooms.rooms], dtype=np.int64
         ).reshape(-1, 4)
+        self.blocks = np.array([room.block for room in source.rooms.rooms], dtype=bool)
 
     def fits(self, context: Mapping[str, Tensor]) -> bool:
         """Whether what is given so far is of the dtypes and shapes that the library reads, and so are the weights."""
@@ -117,11 +117,18 @@ class Binding:
 
     def bytes(self, nodes: int, edges: int, systems: int) -> int:
         """How much room a step of these sizes takes."""
-        return int(self.places(nodes, edges, systems)[1])
+        return int(self.places(nodes, edges, systems, self.block(nodes))[1])
 
-    def places(self, nodes: int, edges: int, systems: int) -> tuple[np.ndarray, int]:
-        """Where each buffer begins in the workspace, and where the last one ends."""
+    def block(self, nodes: int) -> int:
+        """How many nodes have their turn at a time: as many as leave their rows in the processors' caches."""
+        each = int(self.lengths[self.blocks, 0].sum())
+        wanted = BLOCK_BYTES * threads(toolchain()).value // max(each, 1)
+        return max(1, min(nodes, max(MIN_BLOCK, wanted)))
+
+    def places(self, nodes: int, edges: int, systems: int, block: int) -> tuple[np.ndarray, int]:
+        """Where each room begins in the workspace, and where the last one ends."""
         sizes = self.lengths @ np.array((nodes, edges, systems, 1), dtype=np.int64)
+        sizes -= self.blocks * self.lengths[:, 0] * (nodes - block)
         ends = np.cumsum(-(-sizes // ALIGNMENT) * ALIGNMENT)
         return ends - -(-sizes // ALIGNMENT) * ALIGNMENT, int(ends[-1]) if len(ends) else 0
 
@@ -151,12 +158,12 @@ class Run:
                 self.shape(slot), dtype=torch_type(slot.ctype, binding.dtype)
             )
             self.pointers[slot.number] = self.made[slot.number].data_ptr()
-        offsets, total = binding.places(n, e, s)
+        block = binding.block(n)
+        offsets, total = binding.places(n, e, s, block)
         self.workspace = self._workspace(total)
         start = -(-self.workspace.data_ptr() // ALIGNMENT) * ALIGNMENT
-        self.start = start - self.workspace.data_ptr()
-        self.pointers[binding.buffers] = start + offsets
-        self.sizes = np.array((n, e, s, threads(toolchain()).value, 0), dtype=np.int64)
+        self.pointers[binding.buffers] = start + offsets[binding.room_of]
+        self.sizes = np.array((n, e, s, threads(toolchain()).value, 0, block), dtype=np.int64)
 
     def _workspace(self, total: int) -> Tensor:
         try:
@@ -192,7 +199,7 @@ class Run:
             return held
         assert isinstance(origin, Buffer)
         dtype = torch_type(slot.ctype, self.binding.dtype)
-        at = int(self.pointers[slot.number] - self.pointers[self.binding.buffers[0]]) + self.start
+        at = int(self.pointers[slot.number]) - self.workspace.data_ptr()
         count = count_of(origin.size, *self.counts)
         flat = self.workspace[at : at + count * dtype.itemsize].view(dtype)
         return flat.view(2, -1) if slot.rows == ORDERS and slot.dim is None else flat.view(self.shape(slot))

@@ -29,7 +29,9 @@ from ..power import PowerKernel
 from ..table import TableKernel, TableMessage
 from . import densities, ends, maps, rows, sums
 from .pieces import pieces
+from .regions import Statement
 from .slots import Slot
+from .source import Source, source_of
 from .writer import Call, Gradients, UnsupportedError, Value, Writer
 
 _ROWS = {"node", "edge", "system"}
@@ -49,10 +51,9 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """The whole: its source, its slots, and the order of parts (by number) and rules."""
+    """The whole: its source, and the order of parts (by number) and rules."""
 
-    source: str
-    slots: tuple[Slot, ...]
+    source: Source
     order: tuple[int | Rule, ...]
     values: Mapping[str, Slot]
     gradients: Mapping[str, Slot]
@@ -76,10 +77,12 @@ class Builder:
     ) -> None:
         self.steps, self.layers, self.moved = steps, layers, moved
         self.wanted, self.scalar, self.strains, self.borrowed = wanted, scalar, strains, borrowed
-        self.writer = Writer(dtype)
+        self.writer = Writer(dtype, blocks=True)
         self.gradients = Gradients(self.writer)
         self.values: dict[str, Value] = {}
         self.made: list[int | Rule] = [0]
+        # copied when all else is done, which blocks of nodes need not wait for
+        self.late: list[tuple[Slot, Slot]] = []
 
     def write(self) -> Text:
         """All of it."""
@@ -96,22 +99,19 @@ class Builder:
                     self.writer.drop(self.values[name].slot)
         if self.scalar is not None:
             self._backward()
+        for new, old in self.late:
+            self._copy(new, old)
         self.writer.parts[0][:0] = self.writer.checks()
+        sources = (kind.SOURCE for kind in _KINDS)
+        values = {name: self.values[name].slot for name in self.wanted}
+        gradients = dict(self.gradients.found)
         return Text(
-            self.writer.text(
-                (
-                    pieces(self.writer.dtype),
-                    ends.SOURCE,
-                    maps.SOURCE,
-                    rows.SOURCE,
-                    sums.SOURCE,
-                    densities.SOURCE,
-                )
+            source_of(
+                self.writer, (pieces(self.writer.dtype), *sources), (*values.values(), *gradients.values())
             ),
-            tuple(self.writer.slots),
             tuple(self.made),
-            {name: self.values[name].slot for name in self.wanted},
-            dict(self.gradients.found),
+            values,
+            gradients,
             self.writer.freed,
         )
 
@@ -136,9 +136,15 @@ class Builder:
         """What the caller gets lies in a tensor of its own."""
         old = value.slot
         new = self.writer.made(("value", step.name), old.ctype, old.rows, old.dim, own=True)
-        self.writer.line(f"memcpy({new}, {old}, {old.numbers} * sizeof(*{new}));")
-        self.writer.drop(old)
+        if old.rows == "system":
+            self.late.append((new, old))
+        else:
+            self._copy(new, old)
+            self.writer.drop(old)
         return Value(new, value.pull, value.keeps)
+
+    def _copy(self, new: Slot, old: Slot) -> None:
+        self.writer.line(f"memcpy({new}, {old}, {old.numbers} * sizeof(*{new}));", reads=(old,))
 
     def _by_rule(self, step: Step, inputs: tuple[Slot, ...], moves: tuple[bool, ...]) -> Value:
         w = self.writer
@@ -165,13 +171,15 @@ class Builder:
         return Value(value, pull, inputs)
 
     def _between(self, rule: Rule) -> None:
-        self.writer.parts.append([])
-        self.made += [rule, len(self.writer.parts) - 1]
+        g, made = rule.back or (None, ())
+        # on the way back a rule reads again what it was given
+        named = (*rule.inputs, rule.value, g, *made)
+        self.made += [rule, self.writer.between(slot for slot in named if slot is not None)]
 
     def _backward(self) -> None:
         w, scalar = self.writer, self.values[self.scalar or ""].slot
         seed = w.buffer(scalar.rows, scalar.dim, scalar.ctype)
-        w.line(f"for (int64_t i = 0; i < {seed.numbers}; i++) {seed}[i] = 1;")
+        w.parts[0].insert(0, Statement(f"for (int64_t i = 0; i < {seed.numbers}; i++) {seed}[i] = 1;"))
         self.gradients.found[self.scalar or ""] = seed
         for step in reversed(self.steps):
             value = self.values[step.name]

@@ -30,7 +30,7 @@ def density(call: Call, layer: DensityKernel) -> Value:
     source = density_source(y.width, layer.hidden, w.dtype)
     place = f"(N, (int64_t){held.species}, threads, {orders(order)[0]}, {kind}, {y}, {h}"
     sums, out = w.buffer("node", y.width * length), w.buffer("node", held.out.dim)
-    w.line(f"{w.kernel(source, 'forward')}{place}, {sums});")
+    w.line(f"{w.kernel(source, 'forward')}{place}, {sums});", "targets", reads=(order, kind, y, h))
     w.products(tasks, sums, weights, out, back=False, fresh=True)
     w.drop(sums)
 
@@ -38,7 +38,11 @@ def density(call: Call, layer: DensityKernel) -> Value:
         by_sums = w.buffer("node", y.width * length)
         w.products(tasks, g, weights, by_sums, back=True, fresh=True)
         made = w.buffer("edge", y.dim), w.buffer("edge", h.dim)
-        w.line(f"{w.kernel(source, 'backward')}{place}, {by_sums}, {made[0]}, {made[1]});")
+        w.line(
+            f"{w.kernel(source, 'backward')}{place}, {by_sums}, {made[0]}, {made[1]});",
+            "targets",
+            reads=(order, kind, y, h, by_sums),
+        )
         w.drop(by_sums)
         for number, slot in enumerate(made):
             if call.moves[1 + number]:

@@ -35,7 +35,7 @@ def relative(call: Call, layer: Relative) -> Value:
     """v = r_t - r_s - S C; its gradient goes to positions, and to a strain as the virial."""
     w, edges, (r,) = call.writer, edges_of(call), call.inputs
     shifts, cell = w.given("shifts", "double"), w.given("cell", "double")
-    system, v = w.given("system", "int64_t"), w.buffer("edge", 3)
+    system, v = w.given("system", "int64_t", "node"), w.buffer("edge", 3)
     w.line(f"vectors(E, threads, {edges}, {r}, {shifts}, {cell}, {system}, {v});")
 
     def pull(g: Slot) -> None:
@@ -147,13 +147,13 @@ def sum_system(call: Call, layer: SumSystem) -> Value:
     w, (x,) = call.writer, call.inputs
     if layer.mean or x.dim not in (None, 1):
         raise UnsupportedError("means, or rows of several numbers")
-    system, total = w.given("system", "int64_t"), w.buffer("system", x.dim, "double")
+    system, total = w.given("system", "int64_t", "node"), w.buffer("system", x.dim, "double")
     kind = {"T": "", "double": "_double"}[x.ctype]
-    w.line(f"sums{kind}(N, S, {system}, {x}, {total});")
+    w.line(f"sums{kind}(N, S, FIRST, {system}, {x}, {total});", "nodes", reads=(system, x), sums=(total,))
 
     def pull(g: Slot) -> None:
         with call.gradient() as made:
-            w.line(f"by_sums{kind}(N, {system}, {g}, {made});")
+            w.line(f"by_sums{kind}(N, {system}, {g}, {made});", "nodes", reads=(system, g))
 
     return Value(total, pull)
 
@@ -235,8 +235,9 @@ static void by_scaled(int64_t count, const int64_t *species, const double *scale
   for (int64_t n = 0; n < count; n++) out[n] = (T)(g[n] * scale[per ? species[n] : 0]);
 }
 #define SUMS(name, N) \\
-static void sums##name(int64_t count, int64_t systems, const int64_t *system, const N *x, double *out) { \\
-  memset(out, 0, systems * sizeof(double)); \\
+static void sums##name(int64_t count, int64_t systems, int64_t first, const int64_t *system, const N *x, \\
+                       double *out) { \\
+  if (!first) memset(out, 0, systems * sizeof(double)); \\
   for (int64_t n = 0; n < count; n++) out[system[n]] += x[n]; } \\
 static void by_sums##name(int64_t count, const int64_t *system, const double *g, N *out) { \\
   for (int64_t n = 0; n < count; n++) out[n] = g[system[n]]; }

@@ -39,8 +39,7 @@ class CompiledStep:
         self.leaf = next(
             (s.name for s in steps if s.layer == "input" and s.params["field"] == "positions"), ""
         )
-        parts = sum(isinstance(item, int) for item in self.text.order)
-        self.binding = Binding(self.text.source, self.text.slots, parts, dtype)
+        self.binding = Binding(self.text.source, dtype)
 
     def bytes(self, nodes: int, edges: int, systems: int) -> int:
         """How much room a step of these sizes takes."""

@@ -65,7 +65,7 @@ Origin = Buffer | Given | Weight | Function | Blas | Made
 
 @dataclass(eq=False, slots=True)
 class Slot:
-    """One address: its number in the array, what lies there, and how many still need it.
+    """One address: its number in the array, what lies there, and how many still need it. A buffer is one value's.
 
     `rows` is what the rows of a value are ("node", "edge", "system", or how many), `dim` their length; None where
     the value is one number a row.
@@ -80,6 +80,11 @@ class Slot:
 
     def __str__(self) -> str:
         return f"p{self.number}"
+
+    @property
+    def anywhere(self) -> str:
+        """Its name where rows of other nodes are read than those that a statement is for."""
+        return f"a{self.number}"
 
     @property
     def width(self) -> int:

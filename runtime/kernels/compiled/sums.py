@@ -34,8 +34,8 @@ def edge_order(call: Call, layer: EdgeOrder) -> Value:
 
 def orders(order: Slot) -> tuple[str, str]:
     """The order by target and that by source, each as where nodes' edges begin and the edges' numbers."""
-    rows = (f"{order}", f"{order} + (N + 1 + E)")
-    return tuple(f"{row}, {row} + N + 1" for row in rows)  # type: ignore[return-value]
+    rows = (f"{order}", f"{order} + (NODES + 1 + E)")
+    return tuple(f"{row} + FIRST, {row} + NODES + 1" for row in rows)  # type: ignore[return-value]
 
 
 def scale_of(call: Call, message: Message) -> Slot:
@@ -72,11 +72,26 @@ def _message(
     out = w.buffer("node", message_spec(layer.spec).out)
     targets = orders(order)[0]
     forward = w.kernel(forward_source(layer.spec, w.dtype), "forward")
-    rest = f"{scale}, {', '.join(map(str, values))}, (void *)0, (void *)0, (void *)0"
-    w.line(f"{forward}(N, threads, {targets}, {edges}, {rest}, {out});")
+    (x, y, weights), none = values, "(void *)0, (void *)0, (void *)0"
+    w.line(
+        f"{forward}(N, threads, {targets}, {edges}, {scale}, {x.anywhere}, {y}, {weights}, {none}, {out});",
+        "targets",
+        reads=(order, scale, *values),
+    )
 
     def pull(g: Slot) -> None:
-        _back(call, layer.spec, g, dict(zip("xyw", values, strict=True)), inputs, order, rest, table=False)
+        rest = f"{y}, {weights}, {none}"
+        _back(
+            call,
+            layer.spec,
+            g,
+            dict(zip("xyw", values, strict=True)),
+            inputs,
+            order,
+            scale,
+            rest,
+            table=False,
+        )
 
     return Value(out, pull, (scale, *call.keep(*values, order)))
 
@@ -88,11 +103,15 @@ def _back(
     values: Mapping[str, Slot],
     inputs: Mapping[str, int],
     order: Slot,
+    scale: Slot,
     rest: str,
     *,
     table: bool,
 ) -> None:
-    """Gradients of a message by those of its values that move, by receiver where their rows are the widest."""
+    """Gradients of a message by those of its values that move, by receiver where their rows are the widest.
+
+    `rest` are the arguments behind the scale and x: rows of receivers' edges, or of senders'.
+    """
     w, edges, (targets, sources) = call.writer, edges_of(call), orders(order)
     spec = message_spec(text)
     names = "".join(name for name, number in inputs.items() if call.moves[number])
@@ -104,11 +123,21 @@ def _back(
         to = {**made, "x": of_edges}
     else:
         to = made
-    place = f"{targets}, {edges}" if receiver else f"{sources}, {edges} + E"
+    # each has its own node's rows of one of them, and its neighbours' of the other
+    x, place = values["x"], f"{targets}, {edges}" if receiver else f"{sources}, {edges} + E"
+    nodes = (x.anywhere, str(g)) if receiver else (str(x), g.anywhere)
     pointers = ", ".join(str(to.get(name, "(void *)0")) for name in values)
-    w.line(f"{w.kernel(source, 'backward')}(N, threads, {place}, {rest}, {g}, {pointers});")
+    w.line(
+        f"{w.kernel(source, 'backward')}(N, threads, {place}, {scale}, {nodes[0]}, {rest}, {nodes[1]}, {pointers});",
+        "targets" if receiver else "sources",
+        reads=(order, scale, g, *values.values()),
+    )
     if receiver and "x" in made:
-        w.line(f"{w.kernel(source, 'collect')}(N, threads, {sources}, {of_edges}, {made['x']});")
+        w.line(
+            f"{w.kernel(source, 'collect')}(N, threads, {sources}, {of_edges}, {made['x']});",
+            "sources",
+            reads=(order, of_edges),
+        )
         w.drop(of_edges)
     for name, slot in made.items():
         call.give(inputs[name], slot)
@@ -156,11 +185,15 @@ def table_message(call: Call, layer: TableMessage) -> Value:
     targets = orders(order)[0]
     arguments, keeps = _lengths(call, table_of(layer.table), r, species[0] if species else None)
     forward = w.kernel(forward_source(text, w.dtype, table=True), "forward")
-    w.line(f"{forward}(N, threads, {targets}, {edges}, {scale}, {x}, {y}, {arguments}, {out});")
+    w.line(
+        f"{forward}(N, threads, {targets}, {edges}, {scale}, {x.anywhere}, {y}, {arguments}, {out});",
+        "targets",
+        reads=(order, scale, x, y, r, *keeps),
+    )
 
     def pull(g: Slot) -> None:
-        inputs, rest = {"x": 0, "y": 1, "r": 2}, f"{scale}, {x}, {y}, {arguments}"
-        _back(call, text, g, {"x": x, "y": y, "r": r}, inputs, order, rest, table=True)
+        inputs, rest = {"x": 0, "y": 1, "r": 2}, f"{y}, {arguments}"
+        _back(call, text, g, {"x": x, "y": y, "r": r}, inputs, order, scale, rest, table=True)
 
     return Value(out, pull, (scale, *keeps, *call.keep(x, y, r, order)))
 
@@ -177,13 +210,13 @@ def power(call: Call, layer: PowerKernel) -> Value:
     w.line(f"coefficients({table}, {len(spec.terms)}, {kinds}, {channels}, {weight}, {c});")
     out = w.buffer("node", spec.outputs * spec.channels)
     forward = w.kernel(power_forward(layer.spec, w.dtype), "forward")
-    w.line(f"{forward}(N, threads, {species}, {a}, {c}, {out});")
+    w.line(f"{forward}(N, threads, {species}, {a}, {c}, {out});", reads=(species, a, c))
 
     def pull(g: Slot) -> None:
         backward, none = w.kernel(power_backward(layer.spec, w.dtype, "a", False), "backward"), "(void *)0"
         with call.gradient() as made:
             rest = f"{species}, {a}, {c}, {g}, {none}, {made}, {none}, {none}"
-            w.line(f"{backward}(N, (int64_t){kinds}, threads, {rest});")
+            w.line(f"{backward}(N, (int64_t){kinds}, threads, {rest});", reads=(species, a, c, g))
 
     return Value(out, pull, (c, *call.keep(a)))
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,8 +12,8 @@ from equic.runtime.layers.base import Constant, Layer
 from equic.runtime.plan import Step
 from torch import Tensor, nn
 
-from ..c_source import prelude
-from ..gemm import PRODUCTS, Task
+from ..gemm import Task
+from .regions import Over, Statement
 from .slots import Blas, Buffer, CType, Function, Given, Made, Origin, Size, Slot, Weight, size_of
 
 # errors of a part, by the number it returns; what is wrong lies behind the sizes
@@ -78,32 +77,38 @@ class Call:
 
 
 class Writer:
-    """Statements in parts; between two parts something else may run."""
+    """Statements in parts; between two parts something else may run. `blocks`: nodes may have their turns block by
+    block (see `regions`)."""
 
-    def __init__(self, dtype: torch.dtype) -> None:
-        self.dtype = dtype
+    def __init__(self, dtype: torch.dtype, *, blocks: bool) -> None:
+        self.dtype, self.blocks = dtype, blocks
         self.slots: list[Slot] = []
-        self.parts: list[list[str]] = [[]]
+        self.parts: list[list[Statement]] = [[]]
+        # what is read and written between two parts
+        self.outside: list[frozenset[int]] = []
         self.tables: list[str] = []
         self.kinds: int | None = None
         # tensors that nobody needs once a part is through
         self.freed: dict[int, list[Slot]] = {}
         self._known: dict[Any, Slot] = {}
-        self._order: Slot | None = None
-        self._free: dict[tuple[CType, Size], list[Slot]] = {}
+        self.sorted: tuple[Slot, str] | None = None
 
-    def line(self, text: str) -> None:
-        """One statement; slots stand in it by their names."""
-        self.parts[-1].append(text)
+    def line(
+        self, text: str, over: Over | None = None, *, reads: Iterable[Slot] = (), sums: Iterable[Slot] = ()
+    ) -> None:
+        """One statement; slots stand in it by their names (see `Statement`)."""
+        numbers = (frozenset(slot.number for slot in some) for some in (reads, sums))
+        self.parts[-1].append(Statement(text, over, *numbers))
+
+    def between(self, slots: Iterable[Slot]) -> int:
+        """Begin another part, before which something else reads and writes slots; its number."""
+        self.outside.append(frozenset(slot.number for slot in slots))
+        self.parts.append([])
+        return len(self.parts) - 1
 
     def buffer(self, rows: str | int, dim: int | None, ctype: CType = "T", size: Size | None = None) -> Slot:
         """Room for so many rows, held once."""
         size = size_of(rows, 1 if dim is None else dim) if size is None else size
-        free = self._free.get((ctype, size))
-        if free:
-            slot = free.pop()
-            slot.rows, slot.dim, slot.holders = rows, dim, 1
-            return slot
         return self._slot(ctype, Buffer(size), rows, dim)
 
     def hold(self, slot: Slot) -> None:
@@ -115,8 +120,6 @@ class Writer:
         slot.holders -= 1
         if slot.holders == 0 and isinstance(slot.origin, Made):
             self.freed.setdefault(len(self.parts) - 1, []).append(slot)
-        if slot.holders == 0 and isinstance(slot.origin, Buffer):
-            self._free.setdefault((slot.ctype, slot.origin.size), []).append(slot)
 
     def given(self, name: str, ctype: CType, rows: str | int = 0, dim: int | None = None) -> Slot:
         """An input or a statistic."""
@@ -163,7 +166,8 @@ class Writer:
         table, scales = self._tasks(tasks, back, fresh)
         self.line(
             f"all({self.blas()}, {len(tasks)}, {table}, {scales}, {int(back)}, {y.count}, {x.width}, {y.width}, "
-            f"{x}, {w}, {y});"
+            f"{x}, {w}, {y});",
+            reads=(x, w),
         )
 
     def _clear(self, tasks: Sequence[Task], y: Slot, back: bool, fresh: bool) -> None:
@@ -198,13 +202,21 @@ class Writer:
         x_, y_ = self.buffer(x.rows, x.dim), self.buffer(y.rows, y.dim)
         self._clear(tasks, y_, back, True)
         table, scales = self._tasks(tasks, back, True)
-        self.line(f"place_rows({x.count}, threads, {x.width}, {place}, {x}, {x_});")
+        self.line(
+            f"place_rows({x.count}, threads, {x.width}, {place}, {x}, {x_});", "nodes", reads=(place, x)
+        )
         self.line(
             f"for (int64_t s = 0, from = 0; s < {kinds}; from = {place}[N + s++]) if ({place}[N + s] > from) "
             f"all({self.blas()}, {len(tasks)}, {table}, {scales}, {int(back)}, {place}[N + s] - from, {x.width}, "
-            f"{y.width}, {x_} + from * {x.width}, {w} + s * {size}, {y_} + from * {y.width});"
+            f"{y.width}, {x_} + from * {x.width}, {w} + s * {size}, {y_} + from * {y.width});",
+            "nodes",
+            reads=(place, w),
         )
-        self.line(f"take_rows({y.count}, threads, {y.width}, {place}, {y_}, {y}, {int(not fresh)});")
+        self.line(
+            f"take_rows({y.count}, threads, {y.width}, {place}, {y_}, {y}, {int(not fresh)});",
+            "nodes",
+            reads=(place,),
+        )
         self.drop(x_)
         self.drop(y_)
 
@@ -229,40 +241,27 @@ class Writer:
         self.drop(g_)
 
     def order(self, kinds: int) -> Slot:
-        """Made where it is first wanted, for all that follows."""
-        if self._order is None:
+        """Where the rows of nodes go; made where it is first wanted for all that follows, or anew for each block."""
+        if self.sorted is None:
             species = self.given("species", "int64_t", "node", None)
-            self._order = self.buffer("node", None, "int64_t", size=(1, 0, 0, kinds))
-            self.line(f"sort_rows(N, {kinds}, {species}, {self._order});")
-        return self._order
+            slot = self.buffer("node", None, "int64_t", size=(1, 0, 0, kinds))
+            self.sorted = slot, f"sort_rows(N, {kinds}, {species}, {slot});"
+            if not self.blocks:
+                self.line(self.sorted[1])
+        return self.sorted[0]
 
-    def checks(self) -> list[str]:
+    def checks(self) -> list[Statement]:
         """What is looked at before anything is read: indices must lie inside of what they index."""
         tests = [
             (WRONG_EDGE, self.given("edges", "int64_t"), "2 * E", "N"),
-            (WRONG_SYSTEM, self.given("system", "int64_t"), "N", "S"),
+            (WRONG_SYSTEM, self.given("system", "int64_t", "node"), "N", "S"),
         ]
         if self.kinds is not None:
             tests.append((WRONG_SPECIES, self.given("species", "int64_t", "node"), "N", str(self.kinds)))
         return [
-            f"if ((sizes[4] = outside({count}, {slot}, {limit}))) return {code};"
+            Statement(f"if ((sizes[4] = outside({count}, {slot}, {limit}))) return {code};")
             for code, slot, count, limit in tests
         ]
-
-    def text(self, helpers: Sequence[str]) -> str:
-        """The source of all parts, `part0`, `part1`, ..., after the functions that they call."""
-        functions = [self._function(number, lines) for number, lines in enumerate(self.parts)]
-        return "\n".join((prelude(self.dtype), PRODUCTS, *helpers, *self.tables, *functions))
-
-    def _function(self, number: int, lines: Sequence[str]) -> str:
-        body = "\n  ".join(lines)
-        used = sorted({int(found) for found in re.findall(r"\bp(\d+)\b", body)})
-        places = "\n  ".join(f"{self.slots[k].ctype} *const p{k} = P[{k}];" for k in used)
-        return (
-            f"int64_t part{number}(int64_t *sizes, void **P) {{\n"
-            "  const int64_t N = sizes[0], E = sizes[1], S = sizes[2], threads = sizes[3];\n"
-            f"  {places}\n  {body}\n  return 0;\n}}\n"
-        )
 
     def _once(
         self, key: Any, ctype: CType, origin: Origin, rows: str | int = 0, dim: int | None = None

@@ -40,7 +40,9 @@ from .. import maps as values_maps
 from .. import rows as values_rows
 from .. import sums as values_sums
 from ..pieces import pieces
+from ..regions import Statement
 from ..slots import Slot
+from ..source import Source, source_of
 from ..writer import Call, Gradients, UnsupportedError, Writer
 from . import densities, ends, maps, sums
 from .source import SOURCE
@@ -61,12 +63,12 @@ class DualBuilder:
     ) -> None:
         self.steps, self.layers, self.scalar = steps, layers, scalar
         self.strains, self.borrowed = strains, borrowed
-        self.w = Writer(dtype)
+        self.w = Writer(dtype, blocks=False)
         self.values: dict[str, Dual] = {}
         self.by_value, self.by_move = Gradients(self.w), Gradients(self.w)
         self.weights: dict[int, tuple[Slot, Slot]] = {}
 
-    def write(self) -> str:
+    def write(self) -> Source:
         """The source; `weights` then says where the gradient by each weight goes.
 
         Raises:
@@ -94,10 +96,10 @@ class DualBuilder:
             for slot in (h, g):
                 if slot is not None:
                     w.drop(slot)
-        zeros = [f"memset({to}, 0, {to.width} * sizeof(T));" for _, to in self.weights.values()]
+        zeros = [Statement(f"memset({to}, 0, {to.width} * sizeof(T));") for _, to in self.weights.values()]
         w.parts[0][:0] = [*w.checks(), *zeros]
         sources = (pieces(w.dtype), *(kind.SOURCE for kind in _VALUES), SOURCE)
-        return w.text(sources)
+        return source_of(w, sources, ())
 
     def by_weight(self, slot: Slot, shape: Sequence[int]) -> Slot:
         """Where the gradient by a weight is added up."""

@@ -1,0 +1,98 @@
+"""Statements that may run block by block, and where what they write may lie."""
+
+import pytest
+from equic.runtime.kernels.compiled.regions import Region, Statement, regions
+from equic.runtime.kernels.compiled.rooms import rooms
+from equic.runtime.kernels.compiled.slots import Buffer, Slot, size_of
+
+NODES, EDGES, SYSTEMS, ONES = "node", "edge", "system", 1
+
+
+def slots_of(*kinds):
+    """A buffer of rows of three numbers for each kind."""
+    return [Slot(k, "T", Buffer(size_of(kind, 3)), kind, 3) for k, kind in enumerate(kinds)]
+
+
+def statement(text, over=None, reads=(), sums=()):
+    return Statement(text, over, frozenset(reads), frozenset(sums))
+
+
+def joined(statements, *kinds, known=()):
+    """The texts, those of a region in a list of their own, behind what goes before it."""
+    found = []
+    for item in regions(statements, slots_of(*kinds), set(known)):
+        if isinstance(item, Region):
+            found += [one.text for one in item.before]
+            found.append([one.text for one in item.body])
+        else:
+            found.append(item.text)
+    return found
+
+
+def test_statements_of_nodes_are_joined():
+    first, second = statement("f(N, p0, p1);"), statement("g(N, p1, p2);")
+    assert joined([first, second], NODES, NODES, NODES) == [[first.text, second.text]]
+
+
+@pytest.mark.parametrize("text", ["f(E, p1);", "f(S, p2);", "f(N, p1, p0);", "f(N, p2, p0);", "f(p0);"])
+def test_edges_and_systems_are_gone_through_at_once(text):
+    parts = [statement("f(N, p0);"), statement(text), statement("f(N, p0);")]
+    assert joined(parts, NODES, EDGES, SYSTEMS) == [["f(N, p0);"], text, ["f(N, p0);"]]
+
+
+def test_what_knows_nothing_of_nodes_goes_first():
+    parts = [statement("f(N, p0);"), statement("g(p1);"), statement("h(N, p0, p1);")]
+    assert joined(parts, NODES, ONES) == ["g(p1);", ["f(N, p0);", "h(N, p0, p1);"]]
+
+
+def test_what_nodes_add_up_is_not_read_before_all_have():
+    total = statement("f(N, p0, p1);", "nodes", sums=[1])
+    assert joined([total, total, statement("f(N, p0);")], NODES, SYSTEMS) == [
+        [total.text, total.text, "f(N, p0);"]
+    ]
+    reader = statement("g(N, p1, p0);", "nodes")
+    assert joined([total, reader], NODES, SYSTEMS) == [[total.text], [reader.text]]
+    assert joined([reader, total], NODES, SYSTEMS) == [[reader.text], [total.text]]
+    # a sum that is not told about
+    assert joined([statement("f(N, p0, p1);")], NODES, ONES) == ["f(N, p0, p1);"]
+
+
+def test_neighbours_are_read_when_all_are_there():
+    writer, reader = statement("f(N, p0);"), statement("g(N, E, a0, p1);", "targets", reads=[0])
+    assert joined([writer, reader], NODES, NODES) == [[writer.text], [reader.text]]
+    same = statement("f(N, p0, p2);", reads=[0])  # it reads what the neighbours read
+    assert joined([same, reader], NODES, NODES, NODES) == [[same.text, reader.text]]
+    # and nobody writes them while others read
+    assert joined([reader, writer], NODES, NODES) == [[reader.text], [writer.text]]
+    assert joined([reader, same], NODES, NODES, NODES) == [[reader.text, same.text]]
+
+
+def test_edges_belong_to_one_of_their_ends_at_a_time():
+    to, of = statement("f(N, p0, p1);", "targets"), statement("g(N, p0, p1);", "sources")
+    assert joined([to, to], NODES, EDGES) == [[to.text, to.text]]
+    assert joined([to, of], NODES, EDGES) == [[to.text], [of.text]]
+
+
+def test_only_what_one_region_needs_is_as_large_as_a_block():
+    kinds = slots_of(*[NODES] * 4, ONES)
+    inner = Region([statement("c(p4);")], [statement("f(N, p0, p1, p4);"), statement("g(N, p1, p2);")])
+    later = Region([], [statement("h(N, E, a2, p3);", "targets")])
+    found = rooms([statement("e(N, p0);"), inner, later, frozenset({3})], kinds, None)
+    assert [found.block(slot) for slot in kinds] == [False, True, False, False, False]
+
+
+def test_rooms_are_shared_by_what_is_not_needed_at_once():
+    kinds = slots_of(*[NODES] * 6)
+    region = Region([], [statement(f"f(N, p{k}, p{k + 1});") for k in range(3)])
+    found = rooms([region, frozenset({0})], kinds, None)
+    # 0 is read outside; 1 and 3 are never there together, 2 is there with both
+    assert found.of[1] == found.of[3] != found.of[2]
+    assert not found.block(kinds[0])
+    apart = rooms(
+        [statement("f(N, p0, p1);"), statement("f(N, p1, p2);"), statement("f(N, p2, p3);")], kinds, None
+    )
+    assert [apart.of[k] for k in range(4)] == [apart.of[0], apart.of[1]] * 2
+    assert apart.of[0] != apart.of[1]
+    # in a region a row is still needed when another block has written what comes later
+    whole = rooms([frozenset({0, 2}), region, frozenset({3})], kinds, None)
+    assert len({whole.of[0], whole.of[2], whole.of[3]}) == 3
