@@ -25,6 +25,8 @@ from .distance_watch import DistanceWatch, Warn
 
 # Voigt order of ASE: xx, yy, zz, yz, xz, xy
 _VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
+# of ASE when it asks whether atoms are still the same
+_TOLERANCE = 1e-15
 
 
 class EquicCalculator(Calculator):
@@ -107,10 +109,11 @@ class EquicCalculator(Calculator):
         # index of the species by atomic number, -1 for elements that the model does not know
         self._index = np.full(len(chemical_symbols), -1, dtype=np.int64)
         self._index[[atomic_numbers[symbol] for symbol in self.species]] = np.arange(len(self.species))
-        # energy, forces and stress by what they are, everything else by its name
-        roles = {plan.forces: "forces", plan.stress: "stress"}
-        others = [name for name in plan.outputs if name not in (plan.energy, f"node_{plan.energy}")]
-        energies = ["energy", "free_energy", "energies"] if plan.energy is not None else []
+        # energy, forces and stress by what they are, everything else by its name; found once, not at every step
+        self._energy, self._forces, self._stress = plan.energy, plan.forces, plan.stress
+        roles = {self._forces: "forces", self._stress: "stress"}
+        others = [name for name in plan.outputs if name not in (self._energy, f"node_{self._energy}")]
+        energies = ["energy", "free_energy", "energies"] if self._energy is not None else []
         self.implemented_properties = energies + [roles.get(name, name) for name in others]
 
     def calculate(
@@ -134,22 +137,39 @@ class EquicCalculator(Calculator):
         plan = self.model.plan
         results: dict[str, Any] = {}
         for name, value in values.items():
-            if name == plan.energy:
+            if name == self._energy:
                 results |= {"energy": float(value[0]), "free_energy": float(value[0])}
-            elif name == f"node_{plan.energy}":
+            elif name == f"node_{self._energy}":
                 results["energies"] = value.reshape(-1).copy()
-            elif name == plan.stress:
+            elif name == self._stress:
                 tensor = value[0]
                 if solid:
                     results["stress"] = np.array([(tensor[i, j] + tensor[j, i]) / 2 for i, j in _VOIGT])
             else:
                 one = value if plan.outputs[name].index == "node" else value[0]
-                results["forces" if name == plan.forces else name] = one.copy()
+                results["forces" if name == self._forces else name] = one.copy()
         self.results = results
 
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
-        """What has changed since the last calculation; ASE itself does not look at `info` and `arrays`."""
-        changes: list[str] = super().check_state(atoms, tol=tol)
+        """What has changed since the last calculation; ASE itself does not look at `info` and `arrays`.
+
+        Without a tolerance to speak of, numbers are compared as they are: ASE's comparison takes as long as a
+        step of a small molecule.
+        """
+        last = self.atoms
+        if last is None or tol > _TOLERANCE:
+            changes: list[str] = super().check_state(atoms, tol=tol)
+        else:
+            changes = [
+                name
+                for name, old, new in (
+                    ("positions", last.positions, atoms.positions),
+                    ("numbers", last.numbers, atoms.numbers),
+                    ("cell", last.cell.array, atoms.cell.array),
+                    ("pbc", last.pbc, atoms.pbc),
+                )
+                if not np.array_equal(old, new)
+            ]
         if self.model.plan.system["inputs"] and self._last is not None:
             now = self._known(atoms)
             if any(not np.array_equal(now[name], value) for name, value in self._last.items()):
@@ -158,7 +178,10 @@ class EquicCalculator(Calculator):
 
     def _known(self, atoms: Atoms) -> dict[str, np.ndarray]:
         """The inputs that the model declares, from where data has them."""
-        return dict(read_known(properties(atoms), self.model.plan, len(atoms), "these atoms"))
+        plan = self.model.plan
+        if not plan.system["inputs"]:
+            return {}
+        return dict(read_known(properties(atoms), plan, len(atoms), "these atoms"))
 
     def _inputs(self, atoms: Atoms) -> dict[str, torch.Tensor]:
         numbers = atoms.get_atomic_numbers()
@@ -189,7 +212,10 @@ class EquicCalculator(Calculator):
         }
         arrays |= self._known(atoms)
         # tensors of their own: ASE moves atoms in place
-        return {name: torch.tensor(array, device=self.device) for name, array in arrays.items()}
+        return {
+            name: torch.from_numpy(np.array(array, order="C")).to(self.device)
+            for name, array in arrays.items()
+        }
 
 
 def placed(

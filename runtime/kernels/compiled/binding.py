@@ -80,7 +80,11 @@ class Binding:
                     found = blas(self.dtype)
                     assert found is not None
                     self.fixed[slot.number] = found.value
-        self.weights = [(s, s.origin.store, s.origin.key) for s in slots if isinstance(s.origin, Weight)]
+        self.weights = [
+            (s.number, s.origin.store, s.origin.key, torch_type(s.ctype, self.dtype))
+            for s in slots
+            if isinstance(s.origin, Weight)
+        ]
         self.given = [
             (s, s.origin.name, torch_type(s.ctype, self.dtype)) for s in slots if isinstance(s.origin, Given)
         ]
@@ -92,6 +96,8 @@ class Binding:
             [[size * item[room.ctype] for size in room.size] for room in source.rooms.rooms], dtype=np.int64
         ).reshape(-1, 4)
         self.blocks = np.array([room.block for room in source.rooms.rooms], dtype=bool)
+        self.block_bytes = int(self.lengths[self.blocks, 0].sum())
+        self._last: tuple[tuple[int, ...], tuple[np.ndarray, int]] | None = None
 
     def fits(self, context: Mapping[str, Tensor]) -> bool:
         """Whether what is given so far is of the dtypes and shapes that the library reads, and so are the weights."""
@@ -102,12 +108,9 @@ class Binding:
                 tensor.dtype is not dtype or (shape is not None and tensor.shape != shape(*sizes))
             ):
                 return False
-        held = ((slot, store[key]) for slot, store, key in self.weights)
+        held = ((dtype, store[key]) for _, store, key, dtype in self.weights)
         return all(
-            tensor is not None
-            and tensor.dtype is torch_type(slot.ctype, self.dtype)
-            and tensor.is_contiguous()
-            for slot, tensor in held
+            tensor is not None and tensor.dtype is dtype and tensor.is_contiguous() for dtype, tensor in held
         )
 
     def keep(self, workspace: Tensor) -> None:
@@ -121,12 +124,20 @@ class Binding:
 
     def block(self, nodes: int) -> int:
         """How many nodes have their turn at a time: as many as leave their rows in the processors' caches."""
-        each = int(self.lengths[self.blocks, 0].sum())
-        wanted = BLOCK_BYTES * threads(toolchain()).value // max(each, 1)
+        wanted = BLOCK_BYTES * threads(toolchain()).value // max(self.block_bytes, 1)
         return max(1, min(nodes, max(MIN_BLOCK, wanted)))
 
     def places(self, nodes: int, edges: int, systems: int, block: int) -> tuple[np.ndarray, int]:
-        """Where each room begins in the workspace, and where the last one ends."""
+        """Where each room begins in the workspace, and where the last one ends; known where sizes are those of the
+        last call."""
+        last, wanted = self._last, (nodes, edges, systems, block)
+        if last is not None and last[0] == wanted:
+            return last[1]
+        found = self._places(*wanted)
+        self._last = wanted, found
+        return found
+
+    def _places(self, nodes: int, edges: int, systems: int, block: int) -> tuple[np.ndarray, int]:
         sizes = self.lengths @ np.array((nodes, edges, systems, 1), dtype=np.int64)
         sizes -= self.blocks * self.lengths[:, 0] * (nodes - block)
         ends = np.cumsum(-(-sizes // ALIGNMENT) * ALIGNMENT)
@@ -151,8 +162,8 @@ class Run:
             raise UnfitError
         for slot, name, _ in binding.given:
             self._point(slot, context[name].contiguous())
-        for slot, store, key in binding.weights:
-            self.pointers[slot.number] = store[key].data_ptr()  # type: ignore[union-attr]  # it fits
+        for number, store, key, _ in binding.weights:
+            self.pointers[number] = store[key].data_ptr()  # type: ignore[union-attr]  # it fits
         for slot in binding.own:
             self.made[slot.number] = torch.empty(
                 self.shape(slot), dtype=torch_type(slot.ctype, binding.dtype)
