@@ -113,11 +113,14 @@ def test_nodes_may_have_their_turns_in_blocks(name, tables, monkeypatch):
     monkeypatch.setattr(binding, "BLOCK_BYTES", 0)
     for block in (1, 5):
         monkeypatch.setattr(binding, "MIN_BLOCK", block)
-        assert step.binding.block(18) == block
+        assert step.binding.block(*step_sizes(inputs)[:2]) == block
         assert step.bytes(*step_sizes(inputs)) < most
         for workspace in step.binding.idle:
             workspace.fill_(255)  # no numbers: what the call before left there is not to be read
         assert_same(model(inputs), expected, 1e-13)
+        order = torch.randperm(inputs["edges"].shape[1], generator=torch.Generator().manual_seed(block))
+        mixed = {"edges": inputs["edges"][:, order], "shifts": inputs["shifts"][order]}
+        assert_same(model(inputs | mixed), expected, 1e-13)
 
 
 @pytest.mark.parametrize("name", ["mace", "nequip", "painn", "densities", "allegro"])
@@ -179,7 +182,7 @@ def test_several_threads_may_use_one_model():
                 assert all(torch.equal(found[name], known[name]) for name in TARGETS)
 
 
-def test_threads_do_not_change_a_bit():
+def test_a_few_threads_do_not_change_a_bit():
     model = made("mace", dtype=torch.float32)
     inputs = model_inputs([frames()[0] * (3, 3, 3)], model.plan)
     before = torch.get_num_threads()

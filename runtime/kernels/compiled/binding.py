@@ -30,8 +30,8 @@ from .writer import WRONG_EDGE, WRONG_SPECIES
 
 # workspaces that wait for the next call: one of any size, whose pages are then in place, more of them up to this
 KEPT_BYTES = 512 * 2**20
-# of a block of nodes' rows, for each thread; and the least nodes that matrix products are worth
-BLOCK_BYTES, MIN_BLOCK = 2**20, 96
+# of a block of nodes' rows; the least nodes that matrix products are worth; threads that one block is enough for
+BLOCK_BYTES, MIN_BLOCK, FEW_THREADS = 2**20, 64, 4
 # inputs that C reads, as the sizes (nodes, edges, systems) give them their shapes
 _SHAPES = {
     "positions": lambda n, e, s: (n, 3),
@@ -96,7 +96,8 @@ class Binding:
             [[size * item[room.ctype] for size in room.size] for room in source.rooms.rooms], dtype=np.int64
         ).reshape(-1, 4)
         self.blocks = np.array([room.block for room in source.rooms.rooms], dtype=bool)
-        self.block_bytes = int(self.lengths[self.blocks, 0].sum())
+        # of a node and of an edge of a block
+        self.block_bytes = tuple(int(size) for size in self.lengths[self.blocks].sum(0)[:2])
         self._last: tuple[tuple[int, ...], tuple[np.ndarray, int]] | None = None
 
     def fits(self, context: Mapping[str, Tensor]) -> bool:
@@ -119,27 +120,43 @@ class Binding:
             self.idle.append(workspace)
 
     def bytes(self, nodes: int, edges: int, systems: int) -> int:
-        """How much room a step of these sizes takes."""
-        return int(self.places(nodes, edges, systems, self.block(nodes))[1])
+        """How much room a step of these sizes takes, if all nodes have about as many edges."""
+        block = self.block(nodes, edges)
+        return int(self.places(nodes, edges, systems, block, -(-edges * block // max(nodes, 1)))[1])
 
-    def block(self, nodes: int) -> int:
-        """How many nodes have their turn at a time: as many as leave their rows in the processors' caches."""
-        wanted = BLOCK_BYTES * threads(toolchain()).value // max(self.block_bytes, 1)
-        return max(1, min(nodes, max(MIN_BLOCK, wanted)))
+    def block(self, nodes: int, edges: int) -> int:
+        """How many nodes have their turn at a time: as many as leave their rows in the processors' caches, and as
+        give each of many threads some. Up to `FEW_THREADS` it does not depend on them, and no bit of the result."""
+        of_node, of_edge = self.block_bytes
+        each = of_node + of_edge * edges // max(nodes, 1)
+        most = max(MIN_BLOCK, BLOCK_BYTES // max(each, 1))
+        return max(1, min(nodes, most * -(-threads(toolchain()).value // FEW_THREADS)))
 
-    def places(self, nodes: int, edges: int, systems: int, block: int) -> tuple[np.ndarray, int]:
+    def edges_of_block(self, edges: Tensor, nodes: int, block: int) -> int:
+        """The most edges that point at one block of nodes; edges [2, edge] in the order of their targets."""
+        if block >= nodes:
+            return edges.shape[1]
+        ends = torch.searchsorted(edges[1].contiguous(), torch.arange(0, nodes + block, block))
+        return int(ends.diff().max())
+
+    def places(
+        self, nodes: int, edges: int, systems: int, block: int, of_block: int
+    ) -> tuple[np.ndarray, int]:
         """Where each room begins in the workspace, and where the last one ends; known where sizes are those of the
-        last call."""
-        last, wanted = self._last, (nodes, edges, systems, block)
+        last call. `of_block`: how many edges a block of nodes has."""
+        last, wanted = self._last, (nodes, edges, systems, block, of_block)
         if last is not None and last[0] == wanted:
             return last[1]
         found = self._places(*wanted)
         self._last = wanted, found
         return found
 
-    def _places(self, nodes: int, edges: int, systems: int, block: int) -> tuple[np.ndarray, int]:
+    def _places(
+        self, nodes: int, edges: int, systems: int, block: int, of_block: int
+    ) -> tuple[np.ndarray, int]:
         sizes = self.lengths @ np.array((nodes, edges, systems, 1), dtype=np.int64)
-        sizes -= self.blocks * self.lengths[:, 0] * (nodes - block)
+        less = np.array((nodes - block, edges - of_block, 0, 0), dtype=np.int64)
+        sizes -= self.blocks * (self.lengths @ less)
         ends = np.cumsum(-(-sizes // ALIGNMENT) * ALIGNMENT)
         return ends - -(-sizes // ALIGNMENT) * ALIGNMENT, int(ends[-1]) if len(ends) else 0
 
@@ -169,8 +186,8 @@ class Run:
                 self.shape(slot), dtype=torch_type(slot.ctype, binding.dtype)
             )
             self.pointers[slot.number] = self.made[slot.number].data_ptr()
-        block = binding.block(n)
-        offsets, total = binding.places(n, e, s, block)
+        block = binding.block(n, e)
+        offsets, total = binding.places(n, e, s, block, binding.edges_of_block(context["edges"], n, block))
         self.workspace = self._workspace(total)
         start = -(-self.workspace.data_ptr() // ALIGNMENT) * ALIGNMENT
         self.pointers[binding.buffers] = start + offsets[binding.room_of]

@@ -74,10 +74,12 @@ class Builder:
         strains: bool,
         borrowed: Mapping[str, Sequence[tuple[Layer, str]]],
         dtype: torch.dtype,
+        *,
+        blocks: bool,
     ) -> None:
         self.steps, self.layers, self.moved = steps, layers, moved
         self.wanted, self.scalar, self.strains, self.borrowed = wanted, scalar, strains, borrowed
-        self.writer = Writer(dtype, blocks=True)
+        self.writer = Writer(dtype, blocks=blocks)
         self.gradients = Gradients(self.writer)
         self.values: dict[str, Value] = {}
         self.made: list[int | Rule] = [0]
@@ -88,8 +90,12 @@ class Builder:
         """All of it."""
         last = {name: i for i, step in enumerate(self.steps) for name in (step.name, *step.inputs)}
         back = self.scalar is not None
+        # the order of the edges reads nothing else, and blocks of nodes need it
+        first = [step for step in self.steps if isinstance(self.layers[step.name], EdgeOrder)]
+        for step in first:
+            self.values[step.name] = self._forward(step)
         for i, step in enumerate(self.steps):
-            value = self._forward(step)
+            value = self.values[step.name] if step in first else self._forward(step)
             self.values[step.name] = value
             if not (back and step.name in self.moved):
                 for slot in value.keeps:
@@ -117,7 +123,8 @@ class Builder:
 
     def _forward(self, step: Step) -> Value:
         layer = self.layers[step.name]
-        inputs = tuple(self.values[name].slot for name in step.inputs)
+        reads = () if isinstance(layer, EdgeOrder) else step.inputs
+        inputs = tuple(self.values[name].slot for name in reads)
         moves = tuple(name in self.moved for name in step.inputs)
         borrowed = self.borrowed[step.name]
         call = Call(self.writer, step, layer, inputs, moves, self.gradients, self.strains, borrowed)

@@ -12,13 +12,13 @@ from equic.runtime.layers.radial import Radial
 from equic.runtime.plan import Step
 
 from ..geometry import harmonics_source
-from .slots import Slot
+from .slots import ENDS, Slot
 from .writer import Call, UnsupportedError, Value, Writer
 
 
 def edges_of(call: Call) -> Slot:
     """The ends of the edges: sources, then targets."""
-    return call.writer.given("edges", "int64_t")
+    return call.writer.given("edges", "int64_t", ENDS)
 
 
 def input_field(call: Call, layer: Input) -> Value:

@@ -32,10 +32,20 @@ class CompiledStep:
         steps = [step for step in runner.steps if step.layer not in DERIVATIVES]
         wanted = set(runner.wanted) - {step.name for step in self.ends}
         scalar = next(iter(runner.scalars), None)
+        # what belongs to edges must follow them where they change places, and inputs derived from edges do not
         builder = Builder(
-            steps, runner.layers, runner.moved, wanted, scalar, runner.strains, runner.borrowed, dtype
+            steps,
+            runner.layers,
+            runner.moved,
+            wanted,
+            scalar,
+            runner.strains,
+            runner.borrowed,
+            dtype,
+            blocks=not runner.derived,
         )
         self.text = builder.write()
+        self.of_edges = [step.name for step in steps if step.index == "edge" and step.name in wanted]
         self.leaf = next(
             (s.name for s in steps if s.layer == "input" and s.params["field"] == "positions"), ""
         )
@@ -52,11 +62,28 @@ class CompiledStep:
             UnfitError: the inputs or weights are not of the dtypes and shapes that the program reads.
             DataError, IndexError: an edge names a node that does not exist, or a node a species.
         """
+        order, context = self._in_order(context)
         run = _Run(self, context)
         try:
-            return run.values()
+            found = run.values()
         finally:
             self.binding.keep(run.workspace)
+        if order is not None:
+            for name in self.of_edges:
+                found[name] = torch.empty_like(found[name]).index_copy_(0, order, found[name])
+        return found
+
+    def _in_order(self, context: Mapping[str, Tensor]) -> tuple[Tensor | None, Mapping[str, Tensor]]:
+        """What blocks of nodes need: edges by their targets, where they are not yet; with the order that it took."""
+        edges, nodes = context["edges"], context["positions"].shape[0]
+        if edges.ndim != 2 or self.binding.block(nodes, edges.shape[1]) >= nodes:
+            return None, context
+        targets = edges[1]
+        # edges that lead outside are named by the program as they are
+        if bool((targets[1:] >= targets[:-1]).all()) or bool(((edges < 0) | (edges >= nodes)).any()):
+            return None, context
+        order = torch.argsort(targets, stable=True)
+        return order, {**context, "edges": edges[:, order], "shifts": context["shifts"][order]}
 
 
 class _Run(Run):

@@ -11,7 +11,7 @@ from .slots import Buffer, CType, Size, Slot
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """Some memory. `block`: for the rows of a block of nodes only."""
+    """Some memory. `block`: for the rows of a block of nodes only, or of the edges at them."""
 
     ctype: CType
     size: Size
@@ -34,25 +34,29 @@ class Rooms:
         return found is not None and self.rooms[found].block
 
 
-def rooms(items: Sequence[Item], slots: Sequence[Slot], placed: int | None) -> Rooms:
+def rooms(
+    items: Sequence[Item], slots: Sequence[Slot], *, placed: int | None = None, rows: int | None = None
+) -> Rooms:
     """Rooms for all buffers that the items name; an item that is a set of slots stands for what happens outside of C.
 
     What only one region names, node by node, is needed by a block at a time; so is `placed`, which regions make for
-    themselves.
+    themselves. `rows` all regions read.
     """
     buffers = {slot.number: slot for slot in slots if isinstance(slot.origin, Buffer)}
     spans: dict[int, tuple[int, int]] = {}
     for at, item in enumerate(items):
-        for number in _named(item) & buffers.keys():
+        named = _named(item) | ({rows} if rows is not None and isinstance(item, Region) else set())
+        for number in named & buffers.keys():
             spans[number] = spans.get(number, (at, at))[0], at
     blocks = {
         number
         for at, item in enumerate(items)
         if isinstance(item, Region)
-        for number in _of_blocks(item)
-        if number == placed
-        or (number in buffers and spans[number] == (at, at) and kind_of(buffers[number]) == "node")
+        for number in _of_blocks(item, buffers)
+        if spans[number] == (at, at)
     }
+    if placed is not None:
+        blocks.add(placed)
     book = _Book(buffers)
     whole = {number: span for number, span in spans.items() if number not in blocks}
     book.assign(whole, False)
@@ -93,15 +97,21 @@ class _Book:
 
 def _named(item: Item) -> Set[int]:
     if isinstance(item, Statement):
-        return item.here | item.anywhere
+        return item.named
     if isinstance(item, Region):
         every: Iterable[Statement] = (*item.before, *item.body)
-        return frozenset(number for statement in every for number in statement.here | statement.anywhere)
+        return frozenset(number for statement in every for number in statement.named)
     return item
 
 
-def _of_blocks(region: Region) -> Set[int]:
-    """What statements of the body name by their nodes alone."""
-    outside = {number for statement in region.before for number in statement.here | statement.anywhere}
+def _of_blocks(region: Region, buffers: Mapping[int, Slot]) -> Set[int]:
+    """What statements of the body name by their nodes alone, or by the edges that point at them."""
     here = {number for statement in region.body for number in statement.here}
-    return here - outside - {number for statement in region.body for number in statement.anywhere}
+    outside = {number for statement in region.before for number in statement.named}
+    outside |= {number for statement in region.body for number in statement.anywhere}
+    of_senders = {k for statement in region.body if statement.over == "sources" for k in statement.named}
+    return {
+        number
+        for number in (here - outside) & buffers.keys()
+        if (kind := kind_of(buffers[number])) == "node" or (kind == "edge" and number not in of_senders)
+    }

@@ -15,6 +15,8 @@ Size = tuple[int, int, int, int]
 ALIGNMENT = 64
 # the rows of the two orders of the edges, each as long as nodes, one more, and edges
 ORDERS = 2
+# the rows of the ends of edges: all sources, and after them all targets
+ENDS = "ends"
 
 
 @dataclass(frozen=True, slots=True)

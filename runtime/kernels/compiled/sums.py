@@ -29,12 +29,13 @@ def edge_order(call: Call, layer: EdgeOrder) -> Value:
     for which, index in ((0, f"{edges} + E"), (1, f"{edges}")):
         row = f"{order} + {which} * (N + 1 + E)"
         w.line(f"{sort}(E, N, {index}, {row}, {row} + N + 1);")
+    w.rows = order.number
     return Value(order)
 
 
 def orders(order: Slot) -> tuple[str, str]:
     """The order by target and that by source, each as where nodes' edges begin and the edges' numbers."""
-    rows = (f"{order}", f"{order} + (NODES + 1 + E)")
+    rows = (f"{order}", f"{order} + (NODES + 1 + EDGES)")
     return tuple(f"{row} + FIRST, {row} + NODES + 1" for row in rows)  # type: ignore[return-value]
 
 
@@ -124,7 +125,7 @@ def _back(
     else:
         to = made
     # each has its own node's rows of one of them, and its neighbours' of the other
-    x, place = values["x"], f"{targets}, {edges}" if receiver else f"{sources}, {edges} + E"
+    x, place = values["x"], f"{targets}, {edges}" if receiver else f"{sources}, {edges} + EDGES"
     nodes = (x.anywhere, str(g)) if receiver else (str(x), g.anywhere)
     pointers = ", ".join(str(to.get(name, "(void *)0")) for name in values)
     w.line(

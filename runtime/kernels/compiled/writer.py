@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ..gemm import Task
 from .regions import Over, Statement
-from .slots import Blas, Buffer, CType, Function, Given, Made, Origin, Size, Slot, Weight, size_of
+from .slots import ENDS, Blas, Buffer, CType, Function, Given, Made, Origin, Size, Slot, Weight, size_of
 
 # errors of a part, by the number it returns; what is wrong lies behind the sizes
 WRONG_SPECIES, WRONG_EDGE, WRONG_SYSTEM = 1, 2, 3
@@ -92,6 +92,8 @@ class Writer:
         self.freed: dict[int, list[Slot]] = {}
         self._known: dict[Any, Slot] = {}
         self.sorted: tuple[Slot, str] | None = None
+        # the slot that says where nodes' edges begin, once it is written
+        self.rows: int | None = None
 
     def line(
         self, text: str, over: Over | None = None, *, reads: Iterable[Slot] = (), sums: Iterable[Slot] = ()
@@ -253,13 +255,13 @@ class Writer:
     def checks(self) -> list[Statement]:
         """What is looked at before anything is read: indices must lie inside of what they index."""
         tests = [
-            (WRONG_EDGE, self.given("edges", "int64_t"), "2 * E", "N"),
+            (WRONG_EDGE, self.given("edges", "int64_t", ENDS), "2 * E", "N"),
             (WRONG_SYSTEM, self.given("system", "int64_t", "node"), "N", "S"),
         ]
         if self.kinds is not None:
             tests.append((WRONG_SPECIES, self.given("species", "int64_t", "node"), "N", str(self.kinds)))
         return [
-            Statement(f"if ((sizes[4] = outside({count}, {slot}, {limit}))) return {code};")
+            Statement(f"if ((sizes[4] = outside({count}, {slot}, {limit}))) return {code};", "all")
             for code, slot, count, limit in tests
         ]
 
