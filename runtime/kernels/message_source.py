@@ -148,7 +148,8 @@ def backward_source(
     these gradients along the `tangents`. With `table` the gradients are by x, Y and the lengths r.
 
     It goes by sender, `index` the receivers of edges. Or `by_receiver`, `index` the senders: each row of G, the
-    widest of all, is then read once, and the gradient by x is left for each edge, to be added up by `collect`.
+    widest of all, is then read once. One thread adds the gradient by x, GX, to the senders' rows; several leave it
+    for each edge, to be added up by `collect`: the same numbers in the same order.
     """
     spec = message_spec(text)
     names = _Coefficients(spec, "y" in tangents)
@@ -172,11 +173,17 @@ def backward_source(
       T *gw = {f"GW + e * {spec.weights}" if "w" in wanted else "0"};"""
     dx = f"DX + @N@ * {spec.left}" if "x" in tangents else "0"
     ends = f"""const T *x = X + @N@ * {spec.left}, *dx = {dx};
-    T *h = {f"GX + @H@ * {spec.left}" if "x" in wanted else "0"};
+    T *h = {"@H@" if "x" in wanted else "0"};
     {f"memset(h, 0, {spec.left} * sizeof(T));" if "x" in wanted else ""}"""
+    own, edge = f"GX + n * {spec.left}", f"threads > 1 ? GX + e * {spec.left} : local"
     sender = ends.replace("@N@", "index[e]" if by_receiver else "n").replace(
-        "@H@", "e" if by_receiver else "n"
+        "@H@", edge if by_receiver else own
     )
+    collects = by_receiver and "x" in wanted
+    add = f"""if (threads == 1) {{
+        T *to = GX + index[e] * {spec.left};
+        {tiles("store(to + @U@, load(to + @U@, @L@) + load(local + @U@, @L@), @L@);", spec.left)}
+      }}"""
     parts.append(f"""
 void backward(int64_t nodes, int64_t threads, const int64_t *row, const int64_t *order, const int64_t *index,
               const double *scale, const T *X, const T *Y, {_weights(table)}, const T *G,
@@ -187,6 +194,7 @@ void backward(int64_t nodes, int64_t threads, const int64_t *row, const int64_t 
     {"" if by_receiver else sender}
     for (int64_t at = row[n]; at < row[n + 1]; at++) {{
       const int64_t e = order[at];
+      {f"T local[{spec.left}];" if collects else ""}
       {sender if by_receiver else ""}
       const T *g = G + {"n" if by_receiver else "index[e]"} * {spec.out};
       {weights}
@@ -196,6 +204,7 @@ void backward(int64_t nodes, int64_t threads, const int64_t *row, const int64_t 
       {"".join(calls)}
       {sums if "y" in wanted else ""}
       {"GW[e] = total(p);" if "r" in wanted else ""}
+      {add if collects else ""}
     }}
   }}
 }}

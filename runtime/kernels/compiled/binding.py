@@ -96,6 +96,7 @@ class Binding:
             [[size * item[room.ctype] for size in room.size] for room in source.rooms.rooms], dtype=np.int64
         ).reshape(-1, 4)
         self.blocks = np.array([room.block for room in source.rooms.rooms], dtype=bool)
+        self.several = np.array([room.several for room in source.rooms.rooms], dtype=bool)
         # of a node and of an edge of a block
         self.block_bytes = tuple(int(size) for size in self.lengths[self.blocks].sum(0)[:2])
         self._last: tuple[tuple[int, ...], tuple[np.ndarray, int]] | None = None
@@ -144,7 +145,7 @@ class Binding:
     ) -> tuple[np.ndarray, int]:
         """Where each room begins in the workspace, and where the last one ends; known where sizes are those of the
         last call. `of_block`: how many edges a block of nodes has."""
-        last, wanted = self._last, (nodes, edges, systems, block, of_block)
+        last, wanted = self._last, (nodes, edges, systems, block, of_block, threads(toolchain()).value)
         if last is not None and last[0] == wanted:
             return last[1]
         found = self._places(*wanted)
@@ -152,11 +153,13 @@ class Binding:
         return found
 
     def _places(
-        self, nodes: int, edges: int, systems: int, block: int, of_block: int
+        self, nodes: int, edges: int, systems: int, block: int, of_block: int, count: int
     ) -> tuple[np.ndarray, int]:
         sizes = self.lengths @ np.array((nodes, edges, systems, 1), dtype=np.int64)
         less = np.array((nodes - block, edges - of_block, 0, 0), dtype=np.int64)
         sizes -= self.blocks * (self.lengths @ less)
+        if count == 1:
+            sizes[self.several] = 0
         ends = np.cumsum(-(-sizes // ALIGNMENT) * ALIGNMENT)
         return ends - -(-sizes // ALIGNMENT) * ALIGNMENT, int(ends[-1]) if len(ends) else 0
 

@@ -11,11 +11,13 @@ from .slots import Buffer, CType, Size, Slot
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """Some memory. `block`: for the rows of a block of nodes only, or of the edges at them."""
+    """Some memory. `block`: for the rows of a block of nodes only, or of the edges at them. `several`: for several
+    threads only."""
 
     ctype: CType
     size: Size
     block: bool
+    several: bool
 
 
 Item = Statement | Region | Set[int]
@@ -87,7 +89,7 @@ class _Book:
         for number, (first, last) in sorted(spans.items(), key=lambda entry: (entry[1], entry[0])):
             slot = self.buffers[number]
             assert isinstance(slot.origin, Buffer)
-            wanted = Room(slot.ctype, slot.origin.size, block)
+            wanted = Room(slot.ctype, slot.origin.size, block, slot.origin.several)
             free = [k for k, end in ends.items() if end < first and self.rooms[k] == wanted]
             if not free:
                 self.rooms.append(wanted)

@@ -21,9 +21,10 @@ ENDS = "ends"
 
 @dataclass(frozen=True, slots=True)
 class Buffer:
-    """Room in the workspace."""
+    """Room in the workspace. `several`: which only several threads need."""
 
     size: Size
+    several: bool = False
 
 
 @dataclass(frozen=True, slots=True)

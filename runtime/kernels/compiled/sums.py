@@ -119,30 +119,41 @@ def _back(
     receiver = spec.left < spec.out or "x" not in names
     source = backward_source(text, w.dtype, names, table=table, by_receiver=receiver)
     made = {name: w.buffer(values[name].rows, values[name].dim) for name in names}
-    if receiver and "x" in made:
-        of_edges = w.buffer("edge", spec.left)
-        to = {**made, "x": of_edges}
-    else:
-        to = made
     # each has its own node's rows of one of them, and its neighbours' of the other
     x, place = values["x"], f"{targets}, {edges}" if receiver else f"{sources}, {edges} + EDGES"
     nodes = (x.anywhere, str(g)) if receiver else (str(x), g.anywhere)
-    pointers = ", ".join(str(to.get(name, "(void *)0")) for name in values)
+    of_edges = w.buffer("edge", spec.left, several=True) if receiver and "x" in made else None
+    to = {name: str(slot) for name, slot in made.items()}
+    if of_edges is not None:
+        to["x"] = by_senders(w, made["x"], of_edges)
+    pointers = ", ".join(to.get(name, "(void *)0") for name in values)
     w.line(
         f"{w.kernel(source, 'backward')}(N, threads, {place}, {scale}, {nodes[0]}, {rest}, {nodes[1]}, {pointers});",
         "targets" if receiver else "sources",
         reads=(order, scale, g, *values.values()),
+        sums=() if of_edges is None else (made["x"],),
     )
-    if receiver and "x" in made:
-        w.line(
-            f"{w.kernel(source, 'collect')}(N, threads, {sources}, {of_edges}, {made['x']});",
-            "sources",
-            reads=(order, of_edges),
-        )
-        w.drop(of_edges)
+    if of_edges is not None:
+        collect(w, w.kernel(source, "collect"), order, of_edges, made["x"])
     for name, slot in made.items():
         call.give(inputs[name], slot)
         w.drop(slot)
+
+
+def by_senders(w: Writer, total: Slot, of_edges: Slot) -> str:
+    """Where a kernel by receiver leaves the gradient by its senders: one thread adds it to theirs."""
+    w.line(f"if (threads == 1) memset({total}, 0, {total.numbers} * sizeof(T));", "all")
+    return f"threads > 1 ? {of_edges} : {total.anywhere}"
+
+
+def collect(w: Writer, kernel: str, order: Slot, of_edges: Slot, total: Slot) -> None:
+    """Add up what several threads have left for each edge."""
+    w.line(
+        f"if (threads > 1) {kernel}(N, threads, {orders(order)[1]}, {of_edges}, {total});",
+        "sources",
+        reads=(order, of_edges),
+    )
+    w.drop(of_edges)
 
 
 def _lengths(call: Call, table: Table, r: Slot, species: Slot | None) -> tuple[str, tuple[Slot, ...]]:

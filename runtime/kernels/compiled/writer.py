@@ -108,10 +108,18 @@ class Writer:
         self.parts.append([])
         return len(self.parts) - 1
 
-    def buffer(self, rows: str | int, dim: int | None, ctype: CType = "T", size: Size | None = None) -> Slot:
-        """Room for so many rows, held once."""
+    def buffer(
+        self,
+        rows: str | int,
+        dim: int | None,
+        ctype: CType = "T",
+        size: Size | None = None,
+        *,
+        several: bool = False,
+    ) -> Slot:
+        """Room for so many rows, held once; `several`: where there are several threads."""
         size = size_of(rows, 1 if dim is None else dim) if size is None else size
-        return self._slot(ctype, Buffer(size), rows, dim)
+        return self._slot(ctype, Buffer(size, several), rows, dim)
 
     def hold(self, slot: Slot) -> None:
         """Somebody else needs what lies there."""

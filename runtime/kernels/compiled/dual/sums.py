@@ -30,7 +30,7 @@ def message(b: DualBuilder, step: Step, layer: Message) -> Dual:
     order = call.inputs[3]
     values = [b.values[name] for name in step.inputs[:3]]
     edges, scale = ends.edges_of(call), sums.scale_of(call, layer)
-    targets, sources = sums.orders(order)
+    targets = sums.orders(order)[0]
     slots = ", ".join(str(value.slot) for value in values)
     moves = "".join(n for n, value in zip("xyw", values, strict=True) if value.moved is not None)
     along = ", ".join(_NONE if value.moved is None else str(value.moved) for value in values)
@@ -45,19 +45,20 @@ def message(b: DualBuilder, step: Step, layer: Message) -> Dual:
     def backward(g: Slot, tangents: str) -> dict[str, Slot]:
         source = backward_source(layer.spec, w.dtype, asked, tangents, by_receiver=True)
         made = {
-            name: w.buffer("edge", value.slot.dim)
+            name: w.buffer(value.slot.rows, value.slot.dim)
             for name, value in zip(step.inputs, values, strict=False)
             if name in names
         }
-        to = ", ".join(str(made.get(name, _NONE)) for name in step.inputs[:3])
+        to, sender = {name: str(slot) for name, slot in made.items()}, step.inputs[0]
+        of_edges = w.buffer("edge", spec.left, several=True) if sender in made else None
+        if of_edges is not None:
+            to[sender] = sums.by_senders(w, made[sender], of_edges)
+        pointers = ", ".join(to.get(name, _NONE) for name in step.inputs[:3])
         rest = along if tangents else still
         kernel = w.kernel(source, "backward")
-        w.line(f"{kernel}(N, threads, {targets}, {edges}, {scale}, {slots}, {rest}, {g}, {to});")
-        sender = step.inputs[0]
-        if sender in made:
-            of_edges, made[sender] = made[sender], w.buffer("node", spec.left)
-            w.line(f"{w.kernel(source, 'collect')}(N, threads, {sources}, {of_edges}, {made[sender]});")
-            w.drop(of_edges)
+        w.line(f"{kernel}(N, threads, {targets}, {edges}, {scale}, {slots}, {rest}, {g}, {pointers});")
+        if of_edges is not None:
+            sums.collect(w, w.kernel(source, "collect"), order, of_edges, made[sender])
         return made
 
     def pull(h: Slot | None, g: Slot | None) -> None:
