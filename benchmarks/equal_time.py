@@ -26,6 +26,7 @@ SPEC = Path(__file__).with_name("equal_time.yaml")
 CORES = 2
 MINUTES = (5.0, 15.0)  # of two cores
 LONG_MINUTES, LONG_FLOOR = 45.0, 10.0  # ours alone, meV/Å
+LONG_RATE = 0.01  # the longer a run, the smaller the steps that it has time for
 QUICK_MINUTES = (0.25,)
 SEEDS = (1, 2, 3)
 THREADS, DTYPE = 1, "float32"
@@ -128,7 +129,9 @@ class Field:
 
     def own(self, minutes: float, seed: int) -> Outcome:
         """Ours."""
-        return equic(SPEC, self.overrides, self.frames, self.runs, seconds_of(minutes), seed)
+        more = [f"train.learning_rate={LONG_RATE}"] if minutes == LONG_MINUTES else []
+        overrides = [*self.overrides, *more]
+        return equic(SPEC, overrides, self.frames, self.runs, seconds_of(minutes), seed)
 
     def rows_of_peer(self, program: str, minutes: float) -> Sequence[Row]:
         outcome = self.peer(program, minutes)

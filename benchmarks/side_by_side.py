@@ -19,6 +19,7 @@ from common import Row, paired_ratio, spread_of
 
 # first calls of models that are scripted or compiled are measured by torch
 WARMUP = 6
+REST = 0.02  # seconds
 # seconds for each group of a case, beside three rounds that are always taken
 BUDGET = 40.0
 
@@ -94,9 +95,13 @@ def timed(step: Callable[[], object], threads: int) -> Step:
 
 
 def in_turn(
-    pairs: Mapping[str, tuple[Step, Step]], repeats: int, *, budget: float = BUDGET
+    pairs: Mapping[str, tuple[Step, Step]], repeats: int, *, threads: int, budget: float = BUDGET
 ) -> dict[str, tuple[list[float], list[float]]]:
-    """Seconds of ours and of the other's step of each pair, ours first in every other round."""
+    """Seconds of ours and of the other's step of each pair, ours first in every other round.
+
+    With several threads a turn begins with a rest, and with a step that is not counted: threads wait for their next
+    work awake, for some milliseconds, and would take the processor from the program whose turn it is.
+    """
     seconds: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in pairs}
     began = time.monotonic()
     for number in range(repeats + WARMUP):
@@ -105,6 +110,9 @@ def in_turn(
             break
         for name, pair in pairs.items():
             for which in (0, 1) if number % 2 else (1, 0):
+                if threads > 1:
+                    time.sleep(REST)
+                    pair[which]()
                 taken = pair[which]()
                 # a peer that takes seconds for a step has warmed up sooner
                 if number >= (2 if late else WARMUP):

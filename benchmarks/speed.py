@@ -85,7 +85,7 @@ def measure(case: Case, whats: Sequence[str], repeats: int, python: Path) -> Seq
     with Peer(python, WORKER) as peer, tempfile.TemporaryDirectory() as folder:
         ours = prepare(case, peer, Path(folder) / "weights.npz")
         pairs = {what: (timed(ours[what], case.threads), peer.step(OF_PEER[what])) for what in whats}
-        seconds = in_turn(pairs, repeats)
+        seconds = in_turn(pairs, repeats, threads=case.threads)
         source = f"mace-torch {peer.version('mace-torch')}, measured side by side"
     return [_row(case, what, *seconds[what], source) for what in whats]
 

@@ -103,7 +103,7 @@ def measure(case: Case, what: str, repeats: int, options: Any) -> Sequence[Row]:
             form: (timed(ours, case.threads), peer.step("training step" if what == "training step" else form))
             for form in WHAT[what]
         }
-        seconds = in_turn(pairs, repeats)
+        seconds = in_turn(pairs, repeats, threads=case.threads)
         source = f"{case.package} {peer.version(case.package)}"
     return [
         row_of(

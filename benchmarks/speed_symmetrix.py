@@ -102,7 +102,7 @@ def measure(case: Case, repeats: int, options: Any) -> Sequence[Row]:
             for what in whats_of(case)
             for one, peer in peers.items()
         }
-        seconds = in_turn(pairs, repeats)
+        seconds = in_turn(pairs, repeats, threads=case.threads)
         version = next(iter(peers.values())).version("symmetrix-xl")
     source = f"symmetrix-xl {version}, profile {options.profile}, measured side by side"
     bars = LATENCY if case.system == "single" else BARS[case.model]
