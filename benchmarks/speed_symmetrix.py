@@ -53,6 +53,15 @@ def cases(quick: bool) -> Iterator[Case]:
         yield Case(model, system, dtype, count)
 
 
+def bars_of(case: Case, name: str) -> tuple[float | None, float | None]:
+    """What a row has to reach; none where a setting that is safe with one thread runs with several, or of dynamics of
+    many atoms, which has the bars of its model already."""
+    risky = case.threads > 1 and any(label in name for label, value in SETTINGS.items() if value == "unsafe")
+    if risky or not (name.startswith("tabulated") or case.system == "single"):
+        return None, None
+    return LATENCY if case.system == "single" else BARS[case.model]
+
+
 def whats_of(case: Case) -> tuple[str, ...]:
     """What is measured in a case: a batch has no molecular dynamics."""
     return WHAT[:1] if case.system == "acac10" else WHAT
@@ -105,13 +114,12 @@ def measure(case: Case, repeats: int, options: Any) -> Sequence[Row]:
         seconds = in_turn(pairs, repeats, threads=case.threads)
         version = next(iter(peers.values())).version("symmetrix-xl")
     source = f"symmetrix-xl {version}, profile {options.profile}, measured side by side"
-    bars = LATENCY if case.system == "single" else BARS[case.model]
     return [
         row_of(
             name,
             *seconds[name],
             source,
-            bars if name.startswith("tabulated") or case.system == "single" else (None, None),
+            bars_of(case, name),
             threads=case.threads,
             dtype=case.dtype,
         )
