@@ -196,6 +196,23 @@ def test_a_few_threads_do_not_change_a_bit():
     assert all(torch.equal(found[0][name], found[1][name]) for name in TARGETS)
 
 
+def test_one_thread_adds_gradients_up_at_once():
+    """Several leave them for each edge: room that one thread does not need."""
+    model = made("mace")
+    inputs = model_inputs(frames(), model.plan)
+    before = torch.get_num_threads()
+    try:
+        needed = {}
+        for count in (1, 2):
+            torch.set_num_threads(count)
+            model(inputs)
+            needed[count] = step_of(model).bytes(*step_sizes(inputs))
+    finally:
+        torch.set_num_threads(before)
+    # vectors of five channels and as many scalars, for each edge
+    assert needed[2] - needed[1] >= 8 * 20 * inputs["edges"].shape[1]
+
+
 @pytest.mark.parametrize(
     ("field", "value", "error", "text"),
     [
