@@ -108,6 +108,20 @@ def test_the_figures_are_those_of_the_benchmark():
         assert f"{words} {min(ratios):.1f} to {max(ratios):.1f} times" in text
 
 
+def test_the_figures_beside_nequip_and_allegro_are_those_of_the_benchmark():
+    rows = json.loads((ROOT / "benchmarks/results/speed_nequip.json").read_text(encoding="utf-8"))["rows"]
+    text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    found = {}
+    for package in ("nequip", "nequip-allegro"):
+        ratios = [
+            row["ratio"]
+            for row in rows
+            if row["name"].startswith("energy+forces") and row["name"].endswith(f", {package} compiled")
+        ]
+        found[package] = f"{min(ratios):.1f} to {max(ratios):.1f}"
+    assert f"weights are {found['nequip']} and {found['nequip-allegro']} times as fast as their own" in text
+
+
 def test_the_figures_on_acetylacetone_are_those_of_the_benchmark():
     rows = json.loads((ROOT / "benchmarks/results/acac.json").read_text(encoding="utf-8"))["rows"]
     found = {row["name"]: row for row in rows}
