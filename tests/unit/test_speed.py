@@ -66,10 +66,16 @@ def test_turns_are_taken_and_first_calls_are_not_counted(side_by_side):
         return taken
 
     pairs = {"a": (step("ours", 1.0), step("theirs", 3.0))}
-    assert side_by_side.in_turn(pairs, 4) == {"a": ([1.0] * 4, [3.0] * 4)}
-    assert order == (["theirs", "ours"] + ["ours", "theirs"]) * ((4 + side_by_side.WARMUP) // 2)
+    assert side_by_side.in_turn(pairs, 4, threads=1) == {"a": ([1.0] * 4, [3.0] * 4)}
+    once = (["theirs", "ours"] + ["ours", "theirs"]) * ((4 + side_by_side.WARMUP) // 2)
+    assert order == once
     # a peer that takes the whole budget for its first call still gives three
-    assert {len(taken) for taken in side_by_side.in_turn(pairs, 100, budget=-1.0)["a"]} == {3}
+    found = side_by_side.in_turn(pairs, 100, threads=1, budget=-1.0)
+    assert {len(taken) for taken in found["a"]} == {3}
+    # with several threads a turn begins with a rest and a step that is not counted
+    order.clear()
+    assert side_by_side.in_turn(pairs, 4, threads=2) == {"a": ([1.0] * 4, [3.0] * 4)}
+    assert order == [name for name in once for _ in range(2)]
 
 
 def test_models_that_differ_are_not_timed(side_by_side):
