@@ -122,6 +122,13 @@ def test_the_figures_beside_nequip_and_allegro_are_those_of_the_benchmark():
     assert f"weights are {found['nequip']} and {found['nequip-allegro']} times as fast as their own" in text
 
 
+def test_time_per_atom_is_as_flat_as_the_benchmark_says():
+    rows = json.loads((ROOT / "benchmarks/results/speed_flat.json").read_text(encoding="utf-8"))["rows"]
+    text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    longest = max(row["value"] for row in rows if "longest time per atom" in row["name"])
+    assert f"one of 1,000, within {100 * (longest - 1):.0f} %" in text
+
+
 def test_the_figures_on_acetylacetone_are_those_of_the_benchmark():
     rows = json.loads((ROOT / "benchmarks/results/acac.json").read_text(encoding="utf-8"))["rows"]
     found = {row["name"]: row for row in rows}
