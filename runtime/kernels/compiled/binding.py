@@ -122,16 +122,17 @@ class Binding:
 
     def bytes(self, nodes: int, edges: int, systems: int) -> int:
         """How much room a step of these sizes takes, if all nodes have about as many edges."""
-        block = self.block(nodes, edges)
-        return int(self.places(nodes, edges, systems, block, -(-edges * block // max(nodes, 1)))[1])
+        count = threads(toolchain()).value
+        block = self.block(nodes, edges, count)
+        return int(self.places(nodes, edges, systems, block, -(-edges * block // max(nodes, 1)), count)[1])
 
-    def block(self, nodes: int, edges: int) -> int:
+    def block(self, nodes: int, edges: int, count: int = 1) -> int:
         """How many nodes have their turn at a time: as many as leave their rows in the processors' caches, and as
-        give each of many threads some. Up to `FEW_THREADS` it does not depend on them, and no bit of the result."""
+        give each of `count` threads some. Up to `FEW_THREADS` it does not depend on them, and no bit of the result."""
         of_node, of_edge = self.block_bytes
         each = of_node + of_edge * edges // max(nodes, 1)
         most = max(MIN_BLOCK, BLOCK_BYTES // max(each, 1))
-        return max(1, min(nodes, most * -(-threads(toolchain()).value // FEW_THREADS)))
+        return max(1, min(nodes, most * -(-count // FEW_THREADS)))
 
     def edges_of_block(self, edges: Tensor, nodes: int, block: int) -> int:
         """The most edges that point at one block of nodes; edges [2, edge] in the order of their targets."""
@@ -141,11 +142,11 @@ class Binding:
         return int(ends.diff().max())
 
     def places(
-        self, nodes: int, edges: int, systems: int, block: int, of_block: int
+        self, nodes: int, edges: int, systems: int, block: int, of_block: int, count: int
     ) -> tuple[np.ndarray, int]:
         """Where each room begins in the workspace, and where the last one ends; known where sizes are those of the
-        last call. `of_block`: how many edges a block of nodes has."""
-        last, wanted = self._last, (nodes, edges, systems, block, of_block, threads(toolchain()).value)
+        last call. `of_block`: how many edges a block of nodes has; `count`: of threads."""
+        last, wanted = self._last, (nodes, edges, systems, block, of_block, count)
         if last is not None and last[0] == wanted:
             return last[1]
         found = self._places(*wanted)
@@ -165,14 +166,15 @@ class Binding:
 
 
 class Run:
-    """One call.
+    """One call, with so many threads (those of torch now): room for them is made before they start.
 
     Raises:
         UnfitError: the inputs or weights are not of the dtypes and shapes that the library reads.
     """
 
-    def __init__(self, binding: Binding, context: Mapping[str, Tensor]) -> None:
+    def __init__(self, binding: Binding, context: Mapping[str, Tensor], count: int | None = None) -> None:
         self.binding, self.context = binding, context
+        count = threads(toolchain()).value if count is None else count
         n, e, s = context["positions"].shape[0], context["edges"].shape[1], context["cell"].shape[0]
         self.counts = n, e, s
         self.made: dict[int, Tensor] = {}
@@ -189,12 +191,13 @@ class Run:
                 self.shape(slot), dtype=torch_type(slot.ctype, binding.dtype)
             )
             self.pointers[slot.number] = self.made[slot.number].data_ptr()
-        block = binding.block(n, e)
-        offsets, total = binding.places(n, e, s, block, binding.edges_of_block(context["edges"], n, block))
+        block = binding.block(n, e, count)
+        of_block = binding.edges_of_block(context["edges"], n, block)
+        offsets, total = binding.places(n, e, s, block, of_block, count)
         self.workspace = self._workspace(total)
         start = -(-self.workspace.data_ptr() // ALIGNMENT) * ALIGNMENT
         self.pointers[binding.buffers] = start + offsets[binding.room_of]
-        self.sizes = np.array((n, e, s, threads(toolchain()).value, 0, block), dtype=np.int64)
+        self.sizes = np.array((n, e, s, count, 0, block), dtype=np.int64)
 
     def _workspace(self, total: int) -> Tensor:
         try:

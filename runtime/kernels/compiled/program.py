@@ -10,6 +10,7 @@ from equic.runtime.plan import Step
 from torch import Tensor
 
 from ..gemm import has_blas
+from ..ops import threads, toolchain
 from .binding import Binding, Run
 from .build import Builder, Rule
 
@@ -62,8 +63,9 @@ class CompiledStep:
             UnfitError: the inputs or weights are not of the dtypes and shapes that the program reads.
             DataError, IndexError: an edge names a node that does not exist, or a node a species.
         """
-        order, context = self._in_order(context)
-        run = _Run(self, context)
+        count = threads(toolchain()).value
+        order, context = self._in_order(context, count)
+        run = _Run(self, context, count)
         try:
             found = run.values()
         finally:
@@ -73,10 +75,12 @@ class CompiledStep:
                 found[name] = torch.empty_like(found[name]).index_copy_(0, order, found[name])
         return found
 
-    def _in_order(self, context: Mapping[str, Tensor]) -> tuple[Tensor | None, Mapping[str, Tensor]]:
+    def _in_order(
+        self, context: Mapping[str, Tensor], count: int
+    ) -> tuple[Tensor | None, Mapping[str, Tensor]]:
         """What blocks of nodes need: edges by their targets, where they are not yet; with the order that it took."""
         edges, nodes = context["edges"], context["positions"].shape[0]
-        if edges.ndim != 2 or self.binding.block(nodes, edges.shape[1]) >= nodes:
+        if edges.ndim != 2 or self.binding.block(nodes, edges.shape[1], count) >= nodes:
             return None, context
         targets = edges[1]
         # edges that lead outside are named by the program as they are
@@ -89,8 +93,8 @@ class CompiledStep:
 class _Run(Run):
     """One call, with the rules that run in it."""
 
-    def __init__(self, program: CompiledStep, context: Mapping[str, Tensor]) -> None:
-        super().__init__(program.binding, context)
+    def __init__(self, program: CompiledStep, context: Mapping[str, Tensor], count: int) -> None:
+        super().__init__(program.binding, context, count)
         self.program = program
         self.rules: dict[str, object] = {}
 
