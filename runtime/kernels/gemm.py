@@ -196,7 +196,17 @@ def has_blas() -> bool:
 @cache
 def blas(dtype: torch.dtype) -> ctypes.c_void_p | None:
     """Its product of two matrices, by the interface of Fortran; None where torch hides it."""
-    name = {torch.float32: "sgemm_", torch.float64: "dgemm_"}[dtype]
+    return _found({torch.float32: "sgemm_", torch.float64: "dgemm_"}[dtype])
+
+
+@cache
+def alone() -> ctypes.c_void_p | None:
+    """`int alone(int)`: how many threads a product may take that the calling thread asks for; 0 for as many as there
+    are. It returns what held before. None where torch's BLAS is not MKL, which alone can tell threads apart."""
+    return _found("MKL_Set_Num_Threads_Local")
+
+
+def _found(name: str) -> ctypes.c_void_p | None:
     for library in Path(torch.__file__).parent.glob("lib/libtorch_cpu.*"):
         try:
             found = getattr(ctypes.CDLL(str(library)), name)

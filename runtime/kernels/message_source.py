@@ -148,8 +148,8 @@ def backward_source(
     these gradients along the `tangents`. With `table` the gradients are by x, Y and the lengths r.
 
     It goes by sender, `index` the receivers of edges. Or `by_receiver`, `index` the senders: each row of G, the
-    widest of all, is then read once. One thread adds the gradient by x, GX, to the senders' rows; several leave it
-    for each edge, to be added up by `collect`: the same numbers in the same order.
+    widest of all, is then read once. The gradient by x is added to the senders' rows of GX, which one thread may do;
+    where there is an H it is left there for each edge, to be added up by `collect`: the same sums in the same order.
     """
     spec = message_spec(text)
     names = _Coefficients(spec, "y" in tangents)
@@ -175,19 +175,19 @@ def backward_source(
     ends = f"""const T *x = X + @N@ * {spec.left}, *dx = {dx};
     T *h = {"@H@" if "x" in wanted else "0"};
     {f"memset(h, 0, {spec.left} * sizeof(T));" if "x" in wanted else ""}"""
-    own, edge = f"GX + n * {spec.left}", f"threads > 1 ? GX + e * {spec.left} : local"
+    own, edge = f"GX + n * {spec.left}", f"H ? H + e * {spec.left} : local"
     sender = ends.replace("@N@", "index[e]" if by_receiver else "n").replace(
         "@H@", edge if by_receiver else own
     )
     collects = by_receiver and "x" in wanted
-    add = f"""if (threads == 1) {{
+    add = f"""if (!H) {{
         T *to = GX + index[e] * {spec.left};
         {tiles("store(to + @U@, load(to + @U@, @L@) + load(local + @U@, @L@), @L@);", spec.left)}
       }}"""
     parts.append(f"""
 void backward(int64_t nodes, int64_t threads, const int64_t *row, const int64_t *order, const int64_t *index,
               const double *scale, const T *X, const T *Y, {_weights(table)}, const T *G,
-              T *GX, T *GY, T *GW) {{
+              T *GX, {"T *H, " if collects else ""}T *GY, T *GW) {{
   const T s = (T)*scale;
 #pragma omp parallel for num_threads(threads) schedule(dynamic, 4) if(threads > 1)
   for (int64_t n = 0; n < nodes; n++) {{

@@ -13,7 +13,7 @@ from equic.compiler.language.source import source_from_text
 from equic.compiler.pipeline import compile_spec
 from equic.runtime.build import build_module
 from equic.runtime.errors import DataError
-from equic.runtime.kernels import chunks, compiled, find_toolchain
+from equic.runtime.kernels import chunks, compiled, find_toolchain, gemm
 from equic.runtime.kernels.c_source import prelude
 from equic.runtime.kernels.compiled import binding, build
 from equic.runtime.kernels.compiled.pieces import pieces
@@ -97,10 +97,19 @@ def test_nothing_runs_beside_c_in_the_usual_models(name, tables):
     assert step_of(model).text.order == (0,)
 
 
+@pytest.fixture
+def with_threads():
+    """How many threads there are from now on, to the end of the test."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
 @pytest.mark.parametrize("tables", [False, True], ids=["networks", "tables"])
 @pytest.mark.parametrize("name", MODELS)
-def test_nodes_may_have_their_turns_in_blocks(name, tables, monkeypatch):
-    """Of one node, and of five, where some are in none of the three systems and some in two of them."""
+def test_nodes_may_have_their_turns_in_blocks(name, tables, monkeypatch, with_threads):
+    """Of one node, and of five, where some are in none of the three systems and some in two of them; one thread has
+    all of them, three have some each, with rooms of their own."""
     if tables and name in ("schnet", "painn"):
         pytest.skip("nothing of it is tabulated")
     model = made(name)
@@ -111,10 +120,12 @@ def test_nodes_may_have_their_turns_in_blocks(name, tables, monkeypatch):
     assert "FIRST += BLOCK" in step.text.source.text
     most = step.bytes(*step_sizes(inputs))
     monkeypatch.setattr(binding, "BLOCK_BYTES", 0)
-    for block in (1, 5):
+    monkeypatch.setattr(binding, "MIN_SHARE", 1)
+    for block, threads in ((1, 1), (5, 1), (1, 3), (5, 3)):
+        with_threads(threads)
         monkeypatch.setattr(binding, "MIN_BLOCK", block)
         assert step.binding.block(*step_sizes(inputs)[:2]) == block
-        assert step.bytes(*step_sizes(inputs)) < most
+        assert threads > 1 or step.bytes(*step_sizes(inputs)) < most
         for workspace in step.binding.idle:
             workspace.fill_(255)  # no numbers: what the call before left there is not to be read
         assert_same(model(inputs), expected, 1e-13)
@@ -182,33 +193,53 @@ def test_several_threads_may_use_one_model():
                 assert all(torch.equal(found[name], known[name]) for name in TARGETS)
 
 
-def test_a_few_threads_do_not_change_a_bit():
+def test_threads_have_blocks_of_their_own(with_threads):
+    """Which thread was the first does not change a bit, and how many there are no more than rounding does."""
     model = made("mace", dtype=torch.float32)
-    inputs = model_inputs([frames()[0] * (3, 3, 3)], model.plan)
-    before = torch.get_num_threads()
-    try:
-        found = []
-        for count in (1, 3):
-            torch.set_num_threads(count)
-            found.append(model(inputs))
-    finally:
-        torch.set_num_threads(before)
-    assert all(torch.equal(found[0][name], found[1][name]) for name in TARGETS)
+    inputs = model_inputs([frames()[0] * (3, 3, 3), *frames()], model.plan)
+    expected = model(inputs)
+    with_threads(3)
+    found = [model(inputs) for _ in range(20)]
+    places = step_of(model).binding._last[1]
+    assert places.team == 3
+    for other in found:
+        assert all(torch.equal(found[0][name], other[name]) for name in TARGETS)
+        assert_same(other, expected, 1e-5)
 
 
-def test_one_thread_adds_gradients_up_at_once():
+def test_threads_share_kernels_where_products_are_not_their_own(with_threads, monkeypatch):
+    """BLAS that cannot be told to leave a thread alone is called by one thread."""
+    monkeypatch.setattr(binding, "alone", lambda: None)
+    model = made("mace")
+    inputs = model_inputs([frames()[0] * (3, 3, 3), *frames()], model.plan)
+    expected = model(inputs)
+    with_threads(3)
+    assert_same(model(inputs), expected)
+    assert step_of(model).binding._last[1].team == 1
+
+
+def test_products_outside_of_a_step_go_by_as_many_threads_as_before(with_threads):
+    with_threads(3)
+    found = gemm.alone()
+    if found is None:
+        pytest.skip("torch's BLAS is not MKL")
+    tell = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int)(found.value)
+    before = tell(2)
+    model = made("mace")
+    model(model_inputs(frames(), model.plan))
+    assert step_of(model).binding._last[1].team == 3
+    assert tell(before) == 2
+
+
+def test_one_thread_adds_gradients_up_at_once(with_threads):
     """Several leave them for each edge: room that one thread does not need."""
     model = made("mace")
     inputs = model_inputs(frames(), model.plan)
-    before = torch.get_num_threads()
-    try:
-        needed = {}
-        for count in (1, 2):
-            torch.set_num_threads(count)
-            model(inputs)
-            needed[count] = step_of(model).bytes(*step_sizes(inputs))
-    finally:
-        torch.set_num_threads(before)
+    needed = {}
+    for count in (1, 2):
+        with_threads(count)
+        model(inputs)
+        needed[count] = step_of(model).bytes(*step_sizes(inputs))
     # vectors of five channels and as many scalars, for each edge
     assert needed[2] - needed[1] >= 8 * 20 * inputs["edges"].shape[1]
 

@@ -102,6 +102,23 @@ def test_what_nodes_add_up_is_not_read_before_all_have():
     assert joined([statement("f(N, p0, p1);")], NODES, ONES) == ["f(N, p0, p1);"]
 
 
+def test_what_is_added_up_comes_last():
+    """One block after another does it; several threads go through the rest."""
+    slots = slots_of(NODES, NODES, SYSTEMS, NODES)
+    total = statement("total(N, p0, p2);", "nodes", reads=[0], sums=[2])
+    free, reader = statement("f(N, p0, p1);", reads=[0]), statement("g(N, p1, p3);", reads=[1])
+    (region,) = regions([free, total, reader], slots, set())
+    assert (region.body, region.turns) == ([free, reader, total], 2)
+    # what it reads is changed behind it: it stays, and what follows waits with it
+    change = statement("h(N, p1, p0);", reads=[1])
+    (region,) = regions([free, total, reader, change], slots, set())
+    assert (region.body, region.turns) == ([free, total, reader, change], 1)
+    # what nodes get from other nodes is left for each edge instead
+    to_senders = statement("back(N, p0, a3);", "targets", reads=[0], sums=[3])
+    (region,) = regions([to_senders, free], slots, set())
+    assert (region.body, region.turns) == ([to_senders, free], 2)
+
+
 def test_neighbours_are_read_when_all_are_there():
     writer, reader = statement("f(N, p0);"), statement("g(N, E, a0, p1);", "targets", reads=[0])
     assert joined([writer, reader], NODES, NODES) == [[writer.text], [reader.text]]
@@ -120,15 +137,17 @@ def test_edges_belong_to_one_of_their_ends_at_a_time():
 
 def test_only_what_one_region_needs_is_as_large_as_a_block():
     kinds = slots_of(*[NODES] * 4, ONES, EDGES, EDGES)
-    inner = Region([statement("c(p4);")], [statement("f(N, p0, p1, p4);"), statement("g(N, p1, p2);")])
-    later = Region([], [statement("h(N, E, a2, p3, p5);", "targets"), statement("i(N, p3, p6);", "sources")])
+    inner = Region([statement("c(p4);")], [statement("f(N, p0, p1, p4);"), statement("g(N, p1, p2);")], 2)
+    later = Region(
+        [], [statement("h(N, E, a2, p3, p5);", "targets"), statement("i(N, p3, p6);", "sources")], 2
+    )
     found = rooms([statement("e(N, p0);"), inner, later, frozenset({3})], kinds)
     assert [found.block(slot) for slot in kinds] == [False, True, False, False, False, True, False]
 
 
 def test_rooms_are_shared_by_what_is_not_needed_at_once():
     kinds = slots_of(*[NODES] * 6)
-    region = Region([], [statement(f"f(N, p{k}, p{k + 1});") for k in range(3)])
+    region = Region([], [statement(f"f(N, p{k}, p{k + 1});") for k in range(3)], 3)
     found = rooms([region, frozenset({0})], kinds)
     # 0 is read outside; 1 and 3 are never there together, 2 is there with both
     assert found.of[1] == found.of[3] != found.of[2]

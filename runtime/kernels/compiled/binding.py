@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from equic.runtime.errors import DataError
 from torch import Tensor
 
-from ..gemm import blas
+from ..gemm import alone, blas
 from ..ops import threads, toolchain
 from .slots import (
     ALIGNMENT,
     ORDERS,
+    Alone,
     Blas,
     Buffer,
     Function,
@@ -30,8 +32,8 @@ from .writer import WRONG_EDGE, WRONG_SPECIES
 
 # workspaces that wait for the next call: one of any size, whose pages are then in place, more of them up to this
 KEPT_BYTES = 512 * 2**20
-# of a block of nodes' rows; the least nodes that matrix products are worth; threads that one block is enough for
-BLOCK_BYTES, MIN_BLOCK, FEW_THREADS = 2**20, 64, 4
+# of a block of nodes' rows; the least nodes that matrix products are worth, and that a thread is
+BLOCK_BYTES, MIN_BLOCK, MIN_SHARE = 2**20, 64, 4
 # inputs that C reads, as the sizes (nodes, edges, systems) give them their shapes
 _SHAPES = {
     "positions": lambda n, e, s: (n, 3),
@@ -48,6 +50,17 @@ _SHAPES = {
 
 class UnfitError(Exception):
     """A call that C was not written for: other dtypes or shapes than models' own inputs and weights have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where each room begins in the workspace, how many threads have blocks of their own, how many bytes lie between
+    the rooms of two of them, and how many there are in all."""
+
+    starts: np.ndarray
+    team: int
+    stride: int
+    bytes: int
 
 
 class Binding:
@@ -80,6 +93,9 @@ class Binding:
                     found = blas(self.dtype)
                     assert found is not None
                     self.fixed[slot.number] = found.value
+                case Alone():
+                    found = alone()
+                    self.fixed[slot.number] = 0 if found is None else found.value
         self.weights = [
             (s.number, s.origin.store, s.origin.key, torch_type(s.ctype, self.dtype))
             for s in slots
@@ -97,9 +113,12 @@ class Binding:
         ).reshape(-1, 4)
         self.blocks = np.array([room.block for room in source.rooms.rooms], dtype=bool)
         self.several = np.array([room.several for room in source.rooms.rooms], dtype=bool)
+        self.in_blocks = bool(self.blocks.any())
         # of a node and of an edge of a block
         self.block_bytes = tuple(int(size) for size in self.lengths[self.blocks].sum(0)[:2])
-        self._last: tuple[tuple[int, ...], tuple[np.ndarray, int]] | None = None
+        # whether threads may have blocks of their own
+        self.shared = alone() is not None
+        self._last: tuple[tuple[int, ...], Places] | None = None
 
     def fits(self, context: Mapping[str, Tensor]) -> bool:
         """Whether what is given so far is of the dtypes and shapes that the library reads, and so are the weights."""
@@ -124,28 +143,32 @@ class Binding:
         """How much room a step of these sizes takes, if all nodes have about as many edges."""
         count = threads(toolchain()).value
         block = self.block(nodes, edges, count)
-        return int(self.places(nodes, edges, systems, block, -(-edges * block // max(nodes, 1)), count)[1])
+        of_block = -(-edges * block // max(nodes, 1))
+        return self.places(nodes, edges, systems, block, of_block, count).bytes
 
     def block(self, nodes: int, edges: int, count: int = 1) -> int:
-        """How many nodes have their turn at a time: as many as leave their rows in the processors' caches, and as
-        give each of `count` threads some. Up to `FEW_THREADS` it does not depend on them, and no bit of the result."""
+        """How many nodes have their turn at a time: as many as leave their rows in a processor's cache; fewer where
+        each of `count` threads then has as many blocks as the others."""
+        if not self.in_blocks:
+            return nodes
         of_node, of_edge = self.block_bytes
         each = of_node + of_edge * edges // max(nodes, 1)
         most = max(MIN_BLOCK, BLOCK_BYTES // max(each, 1))
-        return max(1, min(nodes, most * -(-count // FEW_THREADS)))
+        if self.shared and count > 1:
+            rounds = -(-nodes // (most * count))
+            most = max(MIN_SHARE, -(-nodes // max(rounds * count, 1)))
+        return max(1, min(nodes, most))
 
     def edges_of_block(self, edges: Tensor, nodes: int, block: int) -> int:
         """The most edges that point at one block of nodes; edges [2, edge] in the order of their targets."""
         if block >= nodes:
             return edges.shape[1]
-        ends = torch.searchsorted(edges[1].contiguous(), torch.arange(0, nodes + block, block))
-        return int(ends.diff().max())
+        ends = np.searchsorted(edges[1].numpy(), np.arange(0, nodes + block, block))
+        return int(np.diff(ends).max())
 
-    def places(
-        self, nodes: int, edges: int, systems: int, block: int, of_block: int, count: int
-    ) -> tuple[np.ndarray, int]:
-        """Where each room begins in the workspace, and where the last one ends; known where sizes are those of the
-        last call. `of_block`: how many edges a block of nodes has; `count`: of threads."""
+    def places(self, nodes: int, edges: int, systems: int, block: int, of_block: int, count: int) -> Places:
+        """Where all lies; known where sizes are those of the last call. `of_block`: how many edges a block of nodes
+        has; `count`: of threads."""
         last, wanted = self._last, (nodes, edges, systems, block, of_block, count)
         if last is not None and last[0] == wanted:
             return last[1]
@@ -153,16 +176,20 @@ class Binding:
         self._last = wanted, found
         return found
 
-    def _places(
-        self, nodes: int, edges: int, systems: int, block: int, of_block: int, count: int
-    ) -> tuple[np.ndarray, int]:
+    def _places(self, nodes: int, edges: int, systems: int, block: int, of_block: int, count: int) -> Places:
         sizes = self.lengths @ np.array((nodes, edges, systems, 1), dtype=np.int64)
         less = np.array((nodes - block, edges - of_block, 0, 0), dtype=np.int64)
         sizes -= self.blocks * (self.lengths @ less)
         if count == 1:
             sizes[self.several] = 0
-        ends = np.cumsum(-(-sizes // ALIGNMENT) * ALIGNMENT)
-        return ends - -(-sizes // ALIGNMENT) * ALIGNMENT, int(ends[-1]) if len(ends) else 0
+        sizes = -(-sizes // ALIGNMENT) * ALIGNMENT
+        # rooms of blocks lie behind the others, side by side: those of the next thread follow
+        order = np.argsort(self.blocks, kind="stable")
+        starts = np.empty_like(sizes)
+        starts[order] = np.cumsum(sizes[order]) - sizes[order]
+        team = min(count, -(-nodes // max(block, 1))) if self.shared else 1
+        stride = int(sizes[self.blocks].sum())
+        return Places(starts, max(team, 1), stride, int(sizes.sum()) + max(team - 1, 0) * stride)
 
 
 class Run:
@@ -193,11 +220,11 @@ class Run:
             self.pointers[slot.number] = self.made[slot.number].data_ptr()
         block = binding.block(n, e, count)
         of_block = binding.edges_of_block(context["edges"], n, block)
-        offsets, total = binding.places(n, e, s, block, of_block, count)
-        self.workspace = self._workspace(total)
+        places = binding.places(n, e, s, block, of_block, count)
+        self.workspace = self._workspace(places.bytes)
         start = -(-self.workspace.data_ptr() // ALIGNMENT) * ALIGNMENT
-        self.pointers[binding.buffers] = start + offsets[binding.room_of]
-        self.sizes = np.array((n, e, s, count, 0, block), dtype=np.int64)
+        self.pointers[binding.buffers] = start + places.starts[binding.room_of]
+        self.sizes = np.array((n, e, s, count, 0, block, places.team, places.stride), dtype=np.int64)
 
     def _workspace(self, total: int) -> Tensor:
         try:

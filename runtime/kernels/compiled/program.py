@@ -82,11 +82,11 @@ class CompiledStep:
         edges, nodes = context["edges"], context["positions"].shape[0]
         if edges.ndim != 2 or self.binding.block(nodes, edges.shape[1], count) >= nodes:
             return None, context
-        targets = edges[1]
+        targets = edges[1].numpy()
         # edges that lead outside are named by the program as they are
-        if bool((targets[1:] >= targets[:-1]).all()) or bool(((edges < 0) | (edges >= nodes)).any()):
+        if (targets[1:] >= targets[:-1]).all() or bool(((edges < 0) | (edges >= nodes)).any()):
             return None, context
-        order = torch.argsort(targets, stable=True)
+        order = torch.argsort(edges[1], stable=True)
         return order, {**context, "edges": edges[:, order], "shifts": context["shifts"][order]}
 
 

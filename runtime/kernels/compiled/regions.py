@@ -57,10 +57,12 @@ class Statement:
 
 @dataclass(slots=True)
 class Region:
-    """Statements that run block by block, after those that know nothing of nodes."""
+    """Statements that run block by block, after those that know nothing of nodes. Several threads may have a block
+    each, but the statements from number `turns` on add something up: they run for one block after another."""
 
     before: list[Statement]
     body: list[Statement]
+    turns: int
 
 
 def kind_of(slot: Slot) -> str:
@@ -95,8 +97,26 @@ def regions(
             continue
         region = _Open(slots, rows)
         todo = region.fill(todo)
-        made.append(Region(region.before, [statement for statement, _ in region.body]))
+        made.append(Region(region.before, *_in_turn([statement for statement, _ in region.body], slots)))
     return made
+
+
+def _in_turn(body: Sequence[Statement], slots: Sequence[Slot]) -> tuple[list[Statement], int]:
+    """Statements that add up are the last where nothing behind them changes what they read; where they begin.
+
+    What nodes get from others is added up by one thread only: several leave it for each edge.
+    """
+    rest: list[Statement] = []
+    last: list[Statement] = []
+    for statement in reversed(body):
+        free = not any(statement.named & (other.here - other.reads) for other in rest)
+        (last if free and _adds(statement, slots) else rest).insert(0, statement)
+    stuck = (k for k, statement in enumerate(rest) if _adds(statement, slots))
+    return rest + last, next(stuck, len(rest))
+
+
+def _adds(statement: Statement, slots: Sequence[Slot]) -> bool:
+    return any(kind_of(slots[k]) != "node" for k in statement.sums)
 
 
 def _kind(statement: Statement, slots: Sequence[Slot], known: set[int], rows: int | None) -> Kind:

@@ -56,6 +56,11 @@ class Blas:
 
 
 @dataclass(frozen=True, slots=True)
+class Alone:
+    """What makes the products of a thread its own work (see `gemm.alone`)."""
+
+
+@dataclass(frozen=True, slots=True)
 class Made:
     """A tensor made during a call: what the caller gets, or what a rule in Python gives (value or gradient)."""
 
@@ -63,7 +68,7 @@ class Made:
     size: Size | None = None
 
 
-Origin = Buffer | Given | Weight | Function | Blas | Made
+Origin = Buffer | Given | Weight | Function | Blas | Alone | Made
 
 
 @dataclass(eq=False, slots=True)

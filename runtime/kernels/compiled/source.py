@@ -1,4 +1,8 @@
-"""The C text of a compiled step: its parts as functions, regions of them as loops over blocks of nodes."""
+"""The C text of a compiled step: its parts as functions, regions of them as loops over blocks of nodes.
+
+Several threads have blocks of their own, where torch's BLAS leaves the products of each thread to it: then a region is
+one parallel loop, and what its statements call sees one thread.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,19 @@ from .regions import Region, Statement, kind_of, regions
 from .rooms import Item, Rooms, rooms
 from .slots import Buffer, Slot
 from .writer import Writer
+
+# what a part is told: how many nodes, edges, systems and threads, where something is wrong, how many nodes a block has,
+# how many threads have blocks of their own, and how many bytes lie between the rooms of two of them
+SIZES = ("NODES", "EDGES", "S", "THREADS", None, "BLOCK", "TEAM", "STRIDE")
+_TEAMS = """
+#ifdef _OPENMP
+int omp_get_thread_num(void);
+#define MEMBER omp_get_thread_num()
+#else
+#define MEMBER 0
+#endif
+typedef int (*alone_t)(int);
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,22 +54,24 @@ def source_of(writer: Writer, helpers: Sequence[str], kept: Iterable[Slot]) -> S
     place, sort = writer.sorted or (None, "")
     placed = place.number if place is not None and writer.blocks else None
     found = rooms(items, writer.slots, placed=placed, rows=writer.rows if writer.blocks else None)
-    loops = _Loops(tuple(writer.slots), found, writer.rows, placed, Statement(sort))
+    alone = writer.alone().number if writer.blocks else None
+    loops = _Loops(tuple(writer.slots), found, writer.rows, placed, Statement(sort), alone)
     functions = [loops.function(number, part) for number, part in enumerate(parts)]
-    text = "\n".join((prelude(writer.dtype), PRODUCTS, *helpers, *writer.tables, *functions))
+    text = "\n".join((prelude(writer.dtype), PRODUCTS, _TEAMS, *helpers, *writer.tables, *functions))
     return Source(text, tuple(writer.slots), found, len(parts))
 
 
 @dataclass(frozen=True, slots=True)
 class _Loops:
     """Writes functions. `rows` is the slot that says where nodes' edges begin, `sort` what makes the order of
-    species of a block in the slot `placed`."""
+    species of a block in the slot `placed`, `alone` the slot of what makes products a thread's own work."""
 
     slots: tuple[Slot, ...]
     rooms: Rooms
     rows: int | None
     placed: int | None
     sort: Statement
+    alone: int | None
 
     def function(self, number: int, part: Sequence[Statement | Region]) -> str:
         """One part."""
@@ -68,19 +87,25 @@ class _Loops:
             named |= {("a", k) for statement in every for k in statement.anywhere}
         places = [f"{self.slots[k].ctype} *const {letter}{k} = P[{k}];" for letter, k in sorted(named)]
         body = "\n  ".join((*places, *lines))
+        sizes = ", ".join(f"{name} = sizes[{k}]" for k, name in enumerate(SIZES) if name)
         return (
-            f"int64_t part{number}(int64_t *sizes, void **P) {{\n"
-            "  const int64_t NODES = sizes[0], EDGES = sizes[1], S = sizes[2], threads = sizes[3], BLOCK = sizes[5];\n"
-            f"  const int64_t N = NODES, E = EDGES, FIRST = 0;\n  {body}\n  return 0;\n}}\n"
+            f"int64_t part{number}(int64_t *sizes, void **P) {{\n  const int64_t {sizes};\n"
+            "  const int64_t N = NODES, E = EDGES, FIRST = 0, threads = THREADS, several = THREADS > 1;\n"
+            f"  {body}\n  return 0;\n}}\n"
         )
 
     def _loop(self, region: Region) -> list[str]:
         """Within it N and E are of the block, and slots begin where its rows do: p3 at those of its nodes and edges, e3
         so that edges have the numbers that they have among all."""
-        body = list(region.body)
-        if any(self.placed in statement.here for statement in body):
-            body.insert(0, self.sort)
+        sorts = any(self.placed in statement.here for statement in region.body)
+        body = [self.sort, *region.body] if sorts else region.body
+        turns = region.turns + sorts
         lines = [
+            "#pragma omp parallel num_threads(TEAM) if(TEAM > 1)",
+            "{",
+            "const int64_t OWN = TEAM > 1 ? MEMBER * STRIDE : 0, threads = TEAM > 1 ? 1 : THREADS;",
+            f"const int before = TEAM > 1 ? ((alone_t)P[{self.alone}])(1) : 0;",
+            f"#pragma omp for {'ordered ' if turns < len(body) else ''}schedule(static, 1)",
             "for (int64_t FIRST = 0; FIRST < NODES; FIRST += BLOCK) {",
             "  const int64_t N = NODES - FIRST < BLOCK ? NODES - FIRST : BLOCK;",
         ]
@@ -89,7 +114,10 @@ class _Loops:
             lines.append(f"  const int64_t FROM = {row}[FIRST], E = {row}[FIRST + N] - FROM;")
         texts = [self._numbered(statement) for statement in body]
         lines += [self._place(name) for name in sorted(set(re.findall(r"\b[pe]\d+\b", " ".join(texts))))]
-        return [*lines, *(f"  {text}" for text in texts), "}"]
+        lines += [f"  {text}" for text in texts[:turns]]
+        if turns < len(body):
+            lines += ["#pragma omp ordered", "  {", *(f"  {text}" for text in texts[turns:]), "  }"]
+        return [*lines, "}", f"if (TEAM > 1) ((alone_t)P[{self.alone}])(before);", "}"]
 
     def _numbered(self, statement: Statement) -> str:
         """The text with e in the place of p for slots of edges, where it goes by their numbers."""
@@ -104,12 +132,13 @@ class _Loops:
     def _place(self, name: str) -> str:
         number, slot = int(name[1:]), self.slots[int(name[1:])]
         kind, block = kind_of(slot), self.rooms.block(slot)
+        start = f"((char *)P[{number}] + OWN)" if block else f"P[{number}]"
         offset = ""
         if kind == "node" and not block:
             offset = f" + FIRST * {_width(slot, 0)}"
         elif kind == "edge" and block == (name[0] == "e") and self.rows is not None:
             offset = f" {'-' if block else '+'} FROM * {_width(slot, 1)}"
-        return f"  {slot.ctype} *const {name} = ({slot.ctype} *)P[{number}]{offset};"
+        return f"  {slot.ctype} *const {name} = ({slot.ctype} *){start}{offset};"
 
 
 def _width(slot: Slot, which: int) -> int:

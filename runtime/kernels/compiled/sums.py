@@ -142,14 +142,14 @@ def _back(
 
 def by_senders(w: Writer, total: Slot, of_edges: Slot) -> str:
     """Where a kernel by receiver leaves the gradient by its senders: one thread adds it to theirs."""
-    w.line(f"if (threads == 1) memset({total}, 0, {total.numbers} * sizeof(T));", "all")
-    return f"threads > 1 ? {of_edges} : {total.anywhere}"
+    w.line(f"if (!several) memset({total}, 0, {total.numbers} * sizeof(T));", "all")
+    return f"{total.anywhere}, several ? {of_edges} : (void *)0"
 
 
 def collect(w: Writer, kernel: str, order: Slot, of_edges: Slot, total: Slot) -> None:
     """Add up what several threads have left for each edge."""
     w.line(
-        f"if (threads > 1) {kernel}(N, threads, {orders(order)[1]}, {of_edges}, {total});",
+        f"if (several) {kernel}(N, threads, {orders(order)[1]}, {of_edges}, {total});",
         "sources",
         reads=(order, of_edges),
     )

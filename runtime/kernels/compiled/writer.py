@@ -14,7 +14,21 @@ from torch import Tensor, nn
 
 from ..gemm import Task
 from .regions import Over, Statement
-from .slots import ENDS, Blas, Buffer, CType, Function, Given, Made, Origin, Size, Slot, Weight, size_of
+from .slots import (
+    ENDS,
+    Alone,
+    Blas,
+    Buffer,
+    CType,
+    Function,
+    Given,
+    Made,
+    Origin,
+    Size,
+    Slot,
+    Weight,
+    size_of,
+)
 
 # errors of a part, by the number it returns; what is wrong lies behind the sizes
 WRONG_SPECIES, WRONG_EDGE, WRONG_SYSTEM = 1, 2, 3
@@ -157,6 +171,10 @@ class Writer:
     def blas(self) -> str:
         """The matrix product, to be called."""
         return f"((gemm_t){self._once('blas', 'void', Blas())})"
+
+    def alone(self) -> Slot:
+        """What makes the products of a thread its own work."""
+        return self._once("alone", "void", Alone())
 
     def made(self, key: tuple[str, ...], ctype: CType, rows: str | int, dim: int | None, own: bool) -> Slot:
         """A tensor of a call: made for it where `own`, else given by a rule in Python."""
