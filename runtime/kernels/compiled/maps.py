@@ -208,6 +208,26 @@ def add(call: Call, layer: Add) -> Value:
 
 
 SOURCE = """
+// matrices: where one begins, rows, columns, the length of the rows that it is a part of, where its transpose goes
+static void turn(int64_t count, const int64_t *matrices, int64_t kinds, int64_t size, int64_t length, const T *W,
+                 T *out) {
+  typedef T Q __attribute__((vector_size(4 * sizeof(T))));
+  for (int64_t k = 0; k < kinds; k++, W += size, out += length)
+    for (const int64_t *m = matrices; m < matrices + 5 * count; m += 5) {
+      const int64_t rows = m[1], columns = m[2], width = m[3];
+      T *o = out + m[4];
+      // some columns at a time: their rows of the transpose stay in the cache
+      for (int64_t first = 0; first < columns; first += 16)
+        for (int64_t i = 0; i < rows; i += 4)
+          for (int64_t j = first; j < columns && j < first + 16; j++) {
+            const T *w = W + m[0] + i * width + j;
+            if (i + 4 <= rows) {
+              const Q q = {w[0], w[width], w[2 * width], w[3 * width]};
+              memcpy(o + j * rows + i, &q, sizeof q);
+            } else for (int64_t l = i; l < rows; l++) o[j * rows + l] = w[(l - i) * width];
+          }
+    }
+}
 #define GATE(f, h) \
 static void gate_##f##_##h(int64_t count, int64_t threads, int64_t from, int64_t to, int64_t scalars, int64_t gates, \
     int64_t blocks, const int64_t *B, T cf, T ch, const T *X, T *Y) { \

@@ -190,6 +190,8 @@ class Writer:
 
     def products(self, tasks: Sequence[Task], x: Slot, w: Slot, y: Slot, *, back: bool, fresh: bool) -> None:
         """y (+)= x W by a list of matrix products; with `back` by the transposed ones."""
+        if back and self._turns(tasks, x):
+            tasks, w, back = *self._turned(tasks, w), False
         self._clear(tasks, y, back, fresh)
         table, scales = self._tasks(tasks, back, fresh)
         self.line(
@@ -197,6 +199,30 @@ class Writer:
             f"{x}, {w}, {y});",
             reads=(x, w),
         )
+
+    def _turns(self, tasks: Sequence[Task], x: Slot) -> bool:
+        """Whether a list goes by copies of its matrices, transposed: BLAS has more to do with matrices that are to be
+        read the other way, as long as it is rows of nodes that they meet and several components share each of them."""
+        return x.rows == "node" and len(tasks) >= 2 * len(set(map(_matrix, tasks)))
+
+    def _turned(self, tasks: Sequence[Task], w: Slot) -> tuple[list[Task], Slot]:
+        """The products with transposed matrices, and where these lie."""
+        places, size = {}, 0
+        for matrix in dict.fromkeys(map(_matrix, tasks)):
+            places[matrix] = size
+            size += matrix[1] * matrix[2]
+        key = ("turned", w.number, tuple(places))
+        known = key in self._known
+        kinds = w.rows if isinstance(w.rows, int) and w.rows else 1
+        made = self._once(key, "T", Buffer(size_of(kinds, size)), kinds, size)
+        if not known:
+            table = self.table("int64_t", [number for one in places.items() for number in (*one[0], one[1])])
+            self.line(f"turn({len(places)}, {table}, {kinds}, {w.width}, {size}, {w}, {made});", reads=(w,))
+        turned = [
+            Task(task.y, task.x, places[_matrix(task)], task.columns, task.rows, task.rows, task.scale)
+            for task in tasks
+        ]
+        return turned, made
 
     def _clear(self, tasks: Sequence[Task], y: Slot, back: bool, fresh: bool) -> None:
         filled = {(task.x, task.rows) if back else (task.y, task.columns) for task in tasks}
@@ -223,10 +249,12 @@ class Writer:
         fresh: bool,
     ) -> None:
         """The same with matrices for each species: `w` [species, numbers], `order` as `sort_rows` leaves it."""
-        place, kinds, size = order, w.rows, w.dim
-        if kinds == 1:
+        if w.rows == 1:
             self.products(tasks, x, w, y, back=back, fresh=fresh)
             return
+        if back and self._turns(tasks, x):
+            tasks, w, back = *self._turned(tasks, w), False
+        place, kinds, size = order, w.rows, w.dim
         x_, y_ = self.buffer(x.rows, x.dim), self.buffer(y.rows, y.dim)
         self._clear(tasks, y_, back, True)
         table, scales = self._tasks(tasks, back, True)
@@ -302,6 +330,11 @@ class Writer:
         slot = Slot(len(self.slots), ctype, origin, rows, dim, holders=1)
         self.slots.append(slot)
         return slot
+
+
+def _matrix(task: Task) -> tuple[int, int, int, int]:
+    """Where the matrix of a product lies, its rows and columns, and the length of the rows that it is a part of."""
+    return task.w, task.rows, task.columns, task.width
 
 
 @dataclass(slots=True)
