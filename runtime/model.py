@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from .errors import ArtifactError, DataError
 from .irreps import Irreps
 from .layers.base import Hidden, Layer
+from .layers.derivatives import volumes
 from .neighbors.line_graph import DERIVED, with_derived
 from .plan import Plan, Step
 from .recompute import Block, Recomputed, blocks_of, parts_of
@@ -189,6 +190,9 @@ class Model(nn.Module):
                 raise DataError(f"`{name}` takes {buffer.numel()} numbers, not {new.numel()}")
             buffer.copy_(new)
 
+    def _statistics(self) -> dict[str, Tensor]:
+        return {name: value for name, value in self.statistics._buffers.items() if value is not None}
+
     def forward(
         self, inputs: Mapping[str, Tensor], *, create_graph: bool = False, recompute: bool = False
     ) -> dict[str, Tensor]:
@@ -207,7 +211,7 @@ class Model(nn.Module):
         if runner is None:
             values = self._run(inputs, self.output_steps, create_graph, recompute=create_graph and recompute)
         else:
-            values = runner(inputs, dict(self.statistics.named_buffers()))
+            values = runner(inputs, self._statistics())
         outputs = {name: self._output(name, values[step]) for name, step in self._outputs.items()}
         if "state" in inputs:
             outputs = {name: value.to(inputs["state"].dtype) for name, value in outputs.items()}
@@ -226,7 +230,7 @@ class Model(nn.Module):
         runner = self._runner(inputs) if plain and not self._needs - inputs.keys() else None
         if runner is not None:
             names = [name for name in self._outputs if name in targets]
-            context = runner.context(inputs, dict(self.statistics.named_buffers()))
+            context = runner.context(inputs, self._statistics())
             values = runner.trainable([self._outputs[name] for name in names], context)
             if values is not None:
                 return {name: self._output(name, values[self._outputs[name]]) for name in names}
@@ -331,7 +335,7 @@ class _Run:
         self.derivatives: dict[tuple[str, str], Tensor] = {}
         self.context = {
             name: value.clone() if value.is_inference() else value for name, value in inputs.items()
-        } | dict(model.statistics.named_buffers())
+        } | model._statistics()
         if model._derived:
             self.context = with_derived(self.context, model._derived)
         self.leaves: dict[str, Tensor] = {}
@@ -348,7 +352,7 @@ class _Run:
                 self.leaves[field] = self.context[field] = leaf
         if "cell" in self.context:
             cell = self.context["cell"]
-            self.context["volume"] = (cell[:, 0] * torch.linalg.cross(cell[:, 1], cell[:, 2])).sum(-1).abs()
+            self.context["volume"] = volumes(cell)
         if self.model._strains:
             strain = torch.zeros_like(cell).requires_grad_(True)
             self.leaves["strain"] = strain

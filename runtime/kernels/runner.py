@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 import torch
+from equic.runtime.layers.derivatives import volumes
 from equic.runtime.layers.geometry import Relative
 from equic.runtime.neighbors.line_graph import with_derived
 from equic.runtime.plan import Step
@@ -74,7 +75,6 @@ class Runner:
             if step.layer not in _DERIVATIVES
         }
         self.moved = _moved(self.steps)
-        self.volume = any("volume" in layer.fields for layer in self.layers.values())
         vectors = {step.name for step in self.steps if step.layer == "relative"}
         self.scalars = {step.inputs[0] for step in self.steps if step.layer in _DERIVATIVES}
         self.kept = {*self.wanted, *vectors, *self.scalars}
@@ -104,9 +104,6 @@ class Runner:
         """Everything that steps read beside values and weights."""
         plain = {name: value.clone() if value.is_inference() else value for name, value in inputs.items()}
         context = {**plain, **statistics}
-        if self.volume:
-            cell = context["cell"]
-            context["volume"] = (cell[:, 0] * torch.linalg.cross(cell[:, 1], cell[:, 2])).sum(-1).abs()
         return with_derived(context, self.derived) if self.derived else context
 
     def run(self, context: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -185,7 +182,10 @@ class Runner:
         """What a layer reads beside its inputs."""
         layer = self.layers[step.name]
         borrowed = [getattr(owner, name) for owner, name in self.borrowed[step.name]]
-        return [context[name] for name in (*layer.fields, *layer.statistics)] + borrowed
+        names = (*layer.fields, *layer.statistics)
+        # the volume is no input, and C makes its own
+        made = {"volume": volumes(context["cell"])} if "volume" in names else {}
+        return [made[name] if name in made else context[name] for name in names] + borrowed
 
     def _derivative(self, scalar: str, wrt: str, tape: Tape, context: Mapping[str, Tensor]) -> Tensor:
         """d(sum of scalar)/d(positions or strain), both from one pass backward."""

@@ -8,6 +8,14 @@ from torch import Tensor
 from .base import Layer, Params
 
 
+def volumes(cell: Tensor) -> Tensor:
+    """|det C| of each system, 0 where it has no cell.
+
+    Shapes:    cell [system, 3, 3] -> [system]
+    """
+    return (cell[:, 0] * torch.linalg.cross(cell[:, 1], cell[:, 2])).sum(-1).abs()
+
+
 class Grad(Layer):
     """A scaled derivative of the energy, per volume where it is a stress.
 

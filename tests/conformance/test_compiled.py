@@ -157,6 +157,18 @@ def test_layers_may_run_by_their_rules_instead(name, monkeypatch):
             assert ruled >= {step.name for step in without}
 
 
+def test_stress_is_per_volume_where_there_is_one():
+    """Of a cell whose vectors are left-handed, and of a molecule without one."""
+    model, reference = made("mace"), made("mace", "reference")
+    mirrored = frames()[0]
+    mirrored.set_cell(mirrored.cell[[1, 0, 2]])
+    inputs = model_inputs([mirrored, molecule("H2O")], model.plan)
+    found = model(inputs)
+    assert_same(found, reference(inputs))
+    assert found["stress"][0].abs().max() > 0
+    assert torch.equal(found["stress"][1], torch.zeros(3, 3, dtype=torch.float64))
+
+
 def test_weights_and_statistics_are_read_at_each_call():
     model, reference = made("mace"), made("mace", "reference")
     inputs = model_inputs(frames(), model.plan)

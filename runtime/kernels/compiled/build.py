@@ -10,6 +10,7 @@ from equic.runtime.layers.act import Gate, Pointwise
 from equic.runtime.layers.algebra import Add, Concat, Weigh
 from equic.runtime.layers.base import Layer
 from equic.runtime.layers.by_species import AllSpecies, Lookup
+from equic.runtime.layers.derivatives import Grad
 from equic.runtime.layers.geometry import Length, Relative, SphericalHarmonics
 from equic.runtime.layers.indexing import Gather, SumEdges, SumSystem
 from equic.runtime.layers.inputs import Embed, Input, ShiftScale
@@ -62,7 +63,8 @@ class Text:
 
 
 class Builder:
-    """Writes a program. `scalar` is the step that is differentiated, None where none is."""
+    """Writes a program. `scalar` is the step that is differentiated, None where none is; `ends` are its derivatives,
+    which are among the values where C gives them."""
 
     def __init__(
         self,
@@ -75,10 +77,15 @@ class Builder:
         borrowed: Mapping[str, Sequence[tuple[Layer, str]]],
         dtype: torch.dtype,
         *,
+        ends: Sequence[Step] = (),
         blocks: bool,
     ) -> None:
         self.steps, self.layers, self.moved = steps, layers, moved
         self.wanted, self.scalar, self.strains, self.borrowed = wanted, scalar, strains, borrowed
+        self.ends = ends
+        self.leaf = next(
+            (s.name for s in steps if s.layer == "input" and s.params["field"] == "positions"), ""
+        )
         self.writer = Writer(dtype, blocks=blocks)
         self.gradients = Gradients(self.writer)
         self.values: dict[str, Value] = {}
@@ -103,13 +110,15 @@ class Builder:
             for name in dict.fromkeys((step.name, *step.inputs)):
                 if last[name] == i and name not in self.wanted and name != self.scalar:
                     self.writer.drop(self.values[name].slot)
+        derived: dict[str, Slot] = {}
         if self.scalar is not None:
             self._backward()
+            derived = self._derivatives()
         for new, old in self.late:
             self._copy(new, old)
         self.writer.parts[0][:0] = self.writer.checks()
         sources = (kind.SOURCE for kind in _KINDS)
-        values = {name: self.values[name].slot for name in self.wanted}
+        values = {name: self.values[name].slot for name in self.wanted} | derived
         gradients = dict(self.gradients.found)
         return Text(
             source_of(
@@ -198,6 +207,18 @@ class Builder:
                 w.drop(g)
             for slot in value.keeps:
                 w.drop(slot)
+
+    def _derivatives(self) -> dict[str, Slot]:
+        found: dict[str, Slot] = {}
+        for step in self.ends:
+            layer = self.layers[step.name]
+            gradient = self.gradients.found.get(self.leaf if step.params["wrt"] == "positions" else "strain")
+            if gradient is None or not isinstance(layer, Grad):
+                continue
+            if layer.per_volume and gradient.rows != "system":
+                continue
+            found[step.name] = ends.derivative(self.writer, layer, gradient, step.name)
+        return found
 
 
 def emitter(layer: Layer) -> Callable[[Call, Layer], Value] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from equic.runtime.layers.by_species import Lookup
+from equic.runtime.layers.derivatives import Grad
 from equic.runtime.layers.geometry import Length, Relative, SphericalHarmonics
 from equic.runtime.layers.indexing import SumSystem
 from equic.runtime.layers.inputs import Embed, Input, ShiftScale
@@ -158,7 +159,25 @@ def sum_system(call: Call, layer: SumSystem) -> Value:
     return Value(total, pull)
 
 
+def derivative(w: Writer, layer: Grad, gradient: Slot, name: str) -> Slot:
+    """scale times the gradient by positions, or by the strain of each system, that by request per volume."""
+    y = w.made(("value", name), "double", gradient.rows, gradient.dim, own=True)
+    if layer.per_volume:
+        w.line(f"per_volume(S, {layer.scale!r}, {w.given('cell', 'double')}, {gradient}, {y});")
+    else:
+        w.line(f"for (int64_t i = 0; i < {y.numbers}; i++) {y}[i] = {layer.scale!r} * {gradient}[i];")
+    return y
+
+
 SOURCE = """
+static void per_volume(int64_t systems, double scale, const double *cell, const double *G, double *out) {
+  for (int64_t s = 0; s < systems; s++) {
+    const double *c = cell + 9 * s;
+    const double volume = fabs(c[0] * (c[4] * c[8] - c[5] * c[7]) + c[1] * (c[5] * c[6] - c[3] * c[8])
+                               + c[2] * (c[3] * c[7] - c[4] * c[6]));
+    for (int k = 0; k < 9; k++) out[9 * s + k] = volume > 0 ? scale * G[9 * s + k] / volume : 0;
+  }
+}
 static void vectors(int64_t count, int64_t threads, const int64_t *edges, const double *R, const double *shifts,
                     const double *cell, const int64_t *system, T *V_) {
   LOOP for (int64_t e = 0; e < count; e++) {

@@ -43,13 +43,15 @@ class CompiledStep:
             runner.strains,
             runner.borrowed,
             dtype,
+            ends=self.ends,
             blocks=not runner.derived,
         )
         self.text = builder.write()
+        done = [step for step in self.ends if step.name in self.text.values]
+        self.by_strain = [step.name for step in done if step.params["wrt"] != "positions"]
+        self.ends = [step for step in self.ends if step not in done]
         self.of_edges = [step.name for step in steps if step.index == "edge" and step.name in wanted]
-        self.leaf = next(
-            (s.name for s in steps if s.layer == "input" and s.params["field"] == "positions"), ""
-        )
+        self.leaf = builder.leaf
         self.binding = Binding(self.text.source, dtype)
 
     def bytes(self, nodes: int, edges: int, systems: int) -> int:
@@ -111,6 +113,8 @@ class _Run(Run):
         found = {name: self.tensor(slot) for name, slot in program.text.values.items()}
         for step in program.ends:
             found[step.name] = self._derivative(step)
+        for name in program.by_strain:
+            found[name] = found[name].view_as(self.context["cell"])
         return {name: found[name] for name in program.runner.wanted}
 
     def _rule(self, rule: Rule) -> None:
