@@ -1,6 +1,7 @@
 """A whole step in C gives the numbers of the layers as they are written, whatever runs in it and beside it."""
 
 import ctypes
+import re
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -15,7 +16,7 @@ from equic.runtime.build import build_module
 from equic.runtime.errors import DataError
 from equic.runtime.kernels import chunks, compiled, find_toolchain, gemm
 from equic.runtime.kernels.c_source import prelude
-from equic.runtime.kernels.compiled import binding, build
+from equic.runtime.kernels.compiled import binding, build, folding
 from equic.runtime.kernels.compiled.pieces import pieces
 from equic.runtime.kernels.gemm import PRODUCTS
 from equic.runtime.kernels.ops import pointer, toolchain
@@ -132,6 +133,25 @@ def test_nodes_may_have_their_turns_in_blocks(name, tables, monkeypatch, with_th
         order = torch.randperm(inputs["edges"].shape[1], generator=torch.Generator().manual_seed(block))
         mixed = {"edges": inputs["edges"][:, order], "shifts": inputs["shifts"][order]}
         assert_same(model(inputs | mixed), expected, 1e-13)
+
+
+@pytest.mark.parametrize("tables", [False, True], ids=["networks", "tables"])
+@pytest.mark.parametrize("name", ["mace", "densities", "nequip"])
+@pytest.mark.parametrize(("worth", "chosen"), [(0, True), (1e9, False)], ids=["folded", "one by one"])
+def test_linear_maps_that_follow_each_other_may_be_one(worth, chosen, name, tables, monkeypatch):
+    """With matrices for each species, and for all; behind a density there are three of them."""
+    monkeypatch.setattr(folding, "WORTH", worth)
+    models = MODELS | {"nequip": MODELS["nequip"] | {"layers": 1}}
+    model, reference = made(name, models=models), made(name, "reference", models=models)
+    model = build_tables(model, 1e-6) if tables else model
+    reference = model.exact if tables else reference
+    inputs = model_inputs(frames(), model.plan)
+    tolerance = 1e-4 if tables else 1e-12
+    assert_same(model(inputs), reference(inputs), tolerance)
+    found = re.findall(r"const int CHOICE\d+ = (.*);", step_of(model).text.source.text)
+    assert (len(found) > 0) == (name != "nequip")
+    limits = [int(one.removeprefix("NODES >= ")) for one in found]
+    assert all((limit <= len(inputs["positions"])) == chosen for limit in limits)
 
 
 @pytest.mark.parametrize("name", ["mace", "nequip", "painn", "densities", "allegro"])

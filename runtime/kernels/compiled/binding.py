@@ -147,17 +147,16 @@ class Binding:
         return self.places(nodes, edges, systems, block, of_block, count).bytes
 
     def block(self, nodes: int, edges: int, count: int = 1) -> int:
-        """How many nodes have their turn at a time: as many as leave their rows in a processor's cache; fewer where
-        each of `count` threads then has as many blocks as the others."""
+        """How many nodes have their turn at a time: about as many as leave their rows in a processor's cache, and so
+        that each of `count` threads has as many blocks as the others, all of them alike."""
         if not self.in_blocks:
             return nodes
         of_node, of_edge = self.block_bytes
         each = of_node + of_edge * edges // max(nodes, 1)
         most = max(MIN_BLOCK, BLOCK_BYTES // max(each, 1))
-        if self.shared and count > 1:
-            rounds = -(-nodes // (most * count))
-            most = max(MIN_SHARE, -(-nodes // max(rounds * count, 1)))
-        return max(1, min(nodes, most))
+        count = count if self.shared else 1
+        turns = count * max(1, round(nodes / (most * count)))
+        return max(1, min(nodes, max(-(-nodes // turns), MIN_SHARE)))
 
     def edges_of_block(self, edges: Tensor, nodes: int, block: int) -> int:
         """The most edges that point at one block of nodes; edges [2, edge] in the order of their targets."""

@@ -136,7 +136,8 @@ class Builder:
         inputs = tuple(self.values[name].slot for name in reads)
         moves = tuple(name in self.moved for name in step.inputs)
         borrowed = self.borrowed[step.name]
-        call = Call(self.writer, step, layer, inputs, moves, self.gradients, self.strains, borrowed)
+        ahead = self._ahead(step)
+        call = Call(self.writer, step, layer, inputs, moves, self.gradients, self.strains, borrowed, ahead)
         write = emitter(layer)
         own = step.name in self.wanted
         if write is not None and not (own and step.index not in _ROWS):
@@ -147,6 +148,15 @@ class Builder:
             else:
                 return self._out(step, value) if own else value
         return self._by_rule(step, inputs, moves)
+
+    def _ahead(self, step: Step) -> bool:
+        """Whether nobody reads a value of nodes but one linear map, with which what made it may be folded."""
+        layer, readers = self.layers[step.name], [other for other in self.steps if step.name in other.inputs]
+        kept = step.name in self.wanted or step.name == self.scalar or step.index != "node"
+        if kept or len(readers) != 1 or (isinstance(layer, Linear) and layer.bias is not None):
+            return False
+        reader = self.layers[readers[0].name]
+        return isinstance(reader, Linear) and emitter(reader) is not None and maps.plain(reader)
 
     def _out(self, step: Step, value: Value) -> Value:
         """What the caller gets lies in a tensor of its own."""

@@ -11,6 +11,7 @@ from equic.runtime.layers.table import Table
 from ..density import DensityKernel, density_source
 from ..gemm_tasks import density_tasks
 from .ends import edges_of
+from .folding import Map, chained
 from .slots import Slot
 from .sums import orders
 from .writer import Call, UnsupportedError, Value
@@ -31,12 +32,16 @@ def density(call: Call, layer: DensityKernel) -> Value:
     place = f"(N, (int64_t){held.species}, threads, {orders(order)[0]}, {kind}, {y}, {h}"
     sums, out = w.buffer("node", y.width * length), w.buffer("node", held.out.dim)
     w.line(f"{w.kernel(source, 'forward')}{place}, {sums});", "targets", reads=(order, kind, y, h))
-    w.products(tasks, sums, weights, out, back=False, fresh=True)
+    own = Map(tasks, weights)
+    chain = chained(call, own, sums, out)
     w.drop(sums)
 
     def pull(g: Slot) -> None:
         by_sums = w.buffer("node", y.width * length)
-        w.products(tasks, g, weights, by_sums, back=True, fresh=True)
+        if chain is None:
+            own.write(w, g, by_sums, back=True)
+        else:
+            chain.back(own, g, by_sums, fresh=True)
         made = w.buffer("edge", y.dim), w.buffer("edge", h.dim)
         w.line(
             f"{w.kernel(source, 'backward')}{place}, {by_sums}, {made[0]}, {made[1]});",

@@ -13,6 +13,7 @@ from equic.runtime.layers.mlp import Mlp
 
 from ..gemm import Task
 from ..gemm_tasks import linear_tasks, merged_tasks, mlp_scales
+from .folding import Map, chained
 from .slots import Slot
 from .writer import Call, UnsupportedError, Value, Writer
 
@@ -22,21 +23,18 @@ NAMES = {torch.nn.functional.silu: "silu", torch.sigmoid: "sigmoid"}
 
 def linear(call: Call, layer: Linear) -> Value:
     """A matrix product for each component and pair of blocks."""
-    if layer.breaking is not None or any(kind.commutant != 1 for kind in layer.kinds):
+    if not plain(layer):
         raise UnsupportedError("a relaxed linear map, or one of SO(2)")
     w, x = call.writer, call.inputs[0]
     if x.ctype != "T":
         raise UnsupportedError("numbers that are not the model's")
     if layer.species is not None and x.rows != "node":
         raise UnsupportedError("maps of species for rows that are no nodes")
-    tasks = linear_tasks(layer)
+    shape = () if layer.species is None else layer.weight.shape
+    order = None if layer.species is None else call.order(layer.species)
+    own = Map(linear_tasks(layer), w.weight(layer, "weight", *shape), order)
     y = w.buffer(x.rows, layer.out.dim)
-    if layer.species is None:
-        matrix = w.weight(layer, "weight")
-        w.products(tasks, x, matrix, y, back=False, fresh=True)
-    else:
-        matrix, order = w.weight(layer, "weight", *layer.weight.shape), call.order(layer.species)
-        w.by_species(tasks, x, matrix, y, order, back=False, fresh=True)
+    chain = chained(call, own, x, y)
     if layer.bias is not None:
         columns = w.table("int64_t", layer.get_buffer("bias_columns").tolist())
         count = len(layer.get_buffer("bias_columns"))
@@ -48,12 +46,17 @@ def linear(call: Call, layer: Linear) -> Value:
 
     def pull(g: Slot) -> None:
         total, fresh = call.gradients.into(call.step.inputs[0], x.rows, x.dim)
-        if layer.species is None:
-            w.products(tasks, g, matrix, total, back=True, fresh=fresh)
+        if chain is None:
+            own.write(w, g, total, back=True, fresh=fresh)
         else:
-            w.by_species(tasks, g, matrix, total, call.order(layer.species), back=True, fresh=fresh)
+            chain.back(own, g, total, fresh=fresh)
 
     return Value(y, pull)
+
+
+def plain(layer: Linear) -> bool:
+    """Whether it is matrices of numbers and nothing else."""
+    return layer.breaking is None and all(kind.commutant == 1 for kind in layer.kinds)
 
 
 def merged(call: Call, layer: Merged) -> Value:
@@ -226,6 +229,17 @@ static void turn(int64_t count, const int64_t *matrices, int64_t kinds, int64_t 
               memcpy(o + j * rows + i, &q, sizeof q);
             } else for (int64_t l = i; l < rows; l++) o[j * rows + l] = w[(l - i) * width];
           }
+    }
+}
+// products of matrices: where both begin, rows, columns of the first, of the second, lengths of the rows that they are
+// parts of, where it goes
+static void fold(gemm_t gemm, int64_t count, const int64_t *pairs, int64_t kinds, int64_t first, int64_t second,
+                 int64_t length, const T *A, const T *B, T *out) {
+  const T one = 1, none = 0;
+  for (int64_t k = 0; k < kinds; k++, A += first, B += second, out += length)
+    for (const int64_t *t = pairs; t < pairs + 8 * count; t += 8) {
+      const int rows = t[2], middle = t[3], columns = t[4], lda = t[5], ldb = t[6];
+      gemm("N", "N", &columns, &rows, &middle, &one, B + t[1], &ldb, A + t[0], &lda, &none, out + t[7], &columns);
     }
 }
 #define GATE(f, h) \

@@ -55,7 +55,8 @@ def source_of(writer: Writer, helpers: Sequence[str], kept: Iterable[Slot]) -> S
     placed = place.number if place is not None and writer.blocks else None
     found = rooms(items, writer.slots, placed=placed, rows=writer.rows if writer.blocks else None)
     alone = writer.alone().number if writer.blocks else None
-    loops = _Loops(tuple(writer.slots), found, writer.rows, placed, Statement(sort), alone)
+    choices = "".join(f"  const int {name} = {when};\n" for name, when in writer.choices.items())
+    loops = _Loops(tuple(writer.slots), found, writer.rows, placed, Statement(sort), alone, choices)
     functions = [loops.function(number, part) for number, part in enumerate(parts)]
     text = "\n".join((prelude(writer.dtype), PRODUCTS, _TEAMS, *helpers, *writer.tables, *functions))
     return Source(text, tuple(writer.slots), found, len(parts))
@@ -64,7 +65,8 @@ def source_of(writer: Writer, helpers: Sequence[str], kept: Iterable[Slot]) -> S
 @dataclass(frozen=True, slots=True)
 class _Loops:
     """Writes functions. `rows` is the slot that says where nodes' edges begin, `sort` what makes the order of
-    species of a block in the slot `placed`, `alone` the slot of what makes products a thread's own work."""
+    species of a block in the slot `placed`, `alone` the slot of what makes products a thread's own work, `choices`
+    the conditions that statements name."""
 
     slots: tuple[Slot, ...]
     rooms: Rooms
@@ -72,6 +74,7 @@ class _Loops:
     placed: int | None
     sort: Statement
     alone: int | None
+    choices: str
 
     def function(self, number: int, part: Sequence[Statement | Region]) -> str:
         """One part."""
@@ -91,7 +94,7 @@ class _Loops:
         return (
             f"int64_t part{number}(int64_t *sizes, void **P) {{\n  const int64_t {sizes};\n"
             "  const int64_t N = NODES, E = EDGES, FIRST = 0, threads = THREADS, several = THREADS > 1;\n"
-            f"  {body}\n  return 0;\n}}\n"
+            f"{self.choices}  {body}\n  return 0;\n}}\n"
         )
 
     def _loop(self, region: Region) -> list[str]:

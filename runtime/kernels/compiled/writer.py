@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from equic.runtime.layers.base import Constant, Layer
@@ -34,6 +34,10 @@ from .slots import (
 WRONG_SPECIES, WRONG_EDGE, WRONG_SYSTEM = 1, 2, 3
 
 
+if TYPE_CHECKING:
+    from .folding import Chain
+
+
 class UnsupportedError(Exception):
     """A step that has no form in C; it runs by its rule."""
 
@@ -60,6 +64,8 @@ class Call:
     gradients: Gradients
     strains: bool
     borrowed: Sequence[tuple[Layer, str]] = ()
+    # whether nobody but a linear map reads the value
+    ahead: bool = False
 
     def keep(self, *slots: Slot) -> tuple[Slot, ...]:
         """Hold what the way back reads."""
@@ -106,6 +112,10 @@ class Writer:
         self.freed: dict[int, list[Slot]] = {}
         self._known: dict[Any, Slot] = {}
         self.sorted: tuple[Slot, str] | None = None
+        # chains of linear maps by what their last one so far has made, and what C has to choose, with its conditions
+        self.chains: dict[int, Chain] = {}
+        self.choices: dict[str, str] = {}
+        self._condition = ""
         # the slot that says where nodes' edges begin, once it is written
         self.rows: int | None = None
 
@@ -114,7 +124,25 @@ class Writer:
     ) -> None:
         """One statement; slots stand in it by their names (see `Statement`)."""
         numbers = (frozenset(slot.number for slot in some) for some in (reads, sums))
+        text = f"if ({self._condition}) {{ {text} }}" if self._condition else text
         self.parts[-1].append(Statement(text, over, *numbers))
+
+    @contextmanager
+    def when(self, condition: str) -> Iterator[None]:
+        """Statements that run only where a condition holds."""
+        before, self._condition = self._condition, condition
+        yield
+        self._condition = before
+
+    def choice(self) -> str:
+        """The name of a condition that does not hold unless it is chosen when."""
+        name = f"CHOICE{len(self.choices)}"
+        self.choices[name] = "0"
+        return name
+
+    def choose(self, name: str, condition: str) -> None:
+        """Say when it holds: of all there is, not of a block of nodes."""
+        self.choices[name] = condition
 
     def between(self, slots: Iterable[Slot]) -> int:
         """Begin another part, before which something else reads and writes slots; its number."""
@@ -203,15 +231,15 @@ class Writer:
     def _turns(self, tasks: Sequence[Task], x: Slot) -> bool:
         """Whether a list goes by copies of its matrices, transposed: BLAS has more to do with matrices that are to be
         read the other way, as long as it is rows of nodes that they meet and several components share each of them."""
-        return x.rows == "node" and len(tasks) >= 2 * len(set(map(_matrix, tasks)))
+        return x.rows == "node" and len(tasks) >= 2 * len(set(map(matrix_of, tasks)))
 
     def _turned(self, tasks: Sequence[Task], w: Slot) -> tuple[list[Task], Slot]:
         """The products with transposed matrices, and where these lie."""
         places, size = {}, 0
-        for matrix in dict.fromkeys(map(_matrix, tasks)):
+        for matrix in dict.fromkeys(map(matrix_of, tasks)):
             places[matrix] = size
             size += matrix[1] * matrix[2]
-        key = ("turned", w.number, tuple(places))
+        key = ("turned", w.number, tuple(places), self._condition)
         known = key in self._known
         kinds = w.rows if isinstance(w.rows, int) and w.rows else 1
         made = self._once(key, "T", Buffer(size_of(kinds, size)), kinds, size)
@@ -219,7 +247,7 @@ class Writer:
             table = self.table("int64_t", [number for one in places.items() for number in (*one[0], one[1])])
             self.line(f"turn({len(places)}, {table}, {kinds}, {w.width}, {size}, {w}, {made});", reads=(w,))
         turned = [
-            Task(task.y, task.x, places[_matrix(task)], task.columns, task.rows, task.rows, task.scale)
+            Task(task.y, task.x, places[matrix_of(task)], task.columns, task.rows, task.rows, task.scale)
             for task in tasks
         ]
         return turned, made
@@ -332,7 +360,7 @@ class Writer:
         return slot
 
 
-def _matrix(task: Task) -> tuple[int, int, int, int]:
+def matrix_of(task: Task) -> tuple[int, int, int, int]:
     """Where the matrix of a product lies, its rows and columns, and the length of the rows that it is a part of."""
     return task.w, task.rows, task.columns, task.width
 

@@ -1,0 +1,154 @@
+"""Linear maps that follow each other: one product with the product of their matrices, where there are nodes enough.
+
+    y = (x W1) W2 = x (W1 W2),    g_x = g_y (W1 W2)^T
+
+W1 W2 is made at each call, for each species where one of them has matrices for each, so it takes as long as the maps of
+some nodes do. With fewer nodes they go one by one: C chooses by the number of nodes that it is called with.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..gemm import Task
+from .slots import Slot
+from .writer import Call, Writer, matrix_of
+
+# by how much the maps of the nodes have to outweigh the matrices' product
+WORTH = 1.5
+
+
+@dataclass(frozen=True, slots=True)
+class Map:
+    """A list of products with a matrix; with one for each species where there is an `order` of the rows by them."""
+
+    tasks: Sequence[Task]
+    matrix: Slot
+    order: Slot | None = None
+
+    @property
+    def kinds(self) -> int:
+        """How many species have matrices of their own."""
+        return 1 if self.order is None else int(self.matrix.rows)
+
+    @property
+    def work(self) -> int:
+        """Multiplications for a row."""
+        return sum(task.rows * task.columns for task in self.tasks)
+
+    def write(self, w: Writer, x: Slot, y: Slot, *, back: bool = False, fresh: bool = True) -> None:
+        """y (+)= x W; with `back` by the transposed matrices."""
+        if self.order is None:
+            w.products(self.tasks, x, self.matrix, y, back=back, fresh=fresh)
+        else:
+            w.by_species(self.tasks, x, self.matrix, y, self.order, back=back, fresh=fresh)
+
+
+class Chain:
+    """Maps one after another, from the first one's rows on. C calls its choice of one product for all `choice`."""
+
+    def __init__(self, w: Writer, source: Slot) -> None:
+        self.w, self.source, self.choice = w, source, w.choice()
+        self.maps: list[Map] = []
+        self.folded: Map | None = None
+        # the gradient by what the last map gives
+        self.gradient: Slot | None = None
+        w.hold(source)
+
+    def forward(self, own: Map, x: Slot, y: Slot, *, last: bool) -> None:
+        """Write the next map; behind the last one all of them in one."""
+        self.maps.append(own)
+        with self.w.when(f"!{self.choice}"):
+            own.write(self.w, x, y)
+        if not last:
+            self.w.chains[y.number] = self
+            return
+        with self.w.when(self.choice):
+            self.folded = self._fold()
+            if self.folded is not None:
+                self.folded.write(self.w, self.source, y)
+        self.w.drop(self.source)
+
+    def back(self, own: Map, g: Slot, total: Slot, *, fresh: bool) -> None:
+        """Write a map's way back, and with the first one's that of all in one."""
+        w = self.w
+        if own is self.maps[-1]:
+            self.gradient = g
+            w.hold(g)
+        with w.when(f"!{self.choice}"):
+            own.write(w, g, total, back=True, fresh=fresh)
+        if own is not self.maps[0] or self.gradient is None:
+            return
+        if self.folded is not None:
+            with w.when(self.choice):
+                self.folded.write(w, self.gradient, total, back=True, fresh=fresh)
+        w.drop(self.gradient)
+
+    def _fold(self) -> Map | None:
+        """All of them as one, and from how many nodes on; None where blocks of columns do not meet, or nothing is
+        spared."""
+        found, cost = self.maps[0], 0
+        for own in self.maps[1:]:
+            pair = _pairs(found, own)
+            if pair is None:
+                return None
+            found, more = _product(self.w, found, own, pair)
+            cost += more
+        spared = sum(own.work for own in self.maps) - found.work
+        if spared <= 0:
+            return None
+        self.w.choose(self.choice, f"NODES >= {math.ceil(WORTH * cost / spared)}")
+        return found
+
+
+def chained(call: Call, own: Map, x: Slot, y: Slot) -> Chain | None:
+    """Write y = x W, and say of which chain it is a part."""
+    w = call.writer
+    chain = w.chains.pop(x.number, None)
+    if chain is None and call.ahead:
+        chain = Chain(w, x)
+    if chain is None:
+        own.write(w, x, y)
+    else:
+        chain.forward(own, x, y, last=not call.ahead)
+    return chain
+
+
+def _pairs(first: Map, second: Map) -> list[tuple[Task, Task]] | None:
+    """Which products follow which; None where one reads a part of what another has made."""
+    found = []
+    for b in second.tasks:
+        met = [a for a in first.tasks if a.y < b.x + b.rows and b.x < a.y + a.columns]
+        if any((a.y, a.columns) != (b.x, b.rows) for a in met):
+            return None
+        found += [(a, b) for a in met]
+    return found
+
+
+def _product(w: Writer, first: Map, second: Map, pairs: Sequence[tuple[Task, Task]]) -> tuple[Map, int]:
+    """One map instead of two, and the multiplications that its matrices take."""
+    kinds, places, size, cost = max(first.kinds, second.kinds), {}, 0, 0
+    for a, b in pairs:
+        if (matrix_of(a), matrix_of(b)) not in places:
+            places[matrix_of(a), matrix_of(b)] = size
+            size += a.rows * b.columns
+            cost += kinds * a.rows * a.columns * b.columns
+    numbers = [
+        number
+        for ((at, rows, middle, long), (to, _, columns, wide)), place in places.items()
+        for number in (at, to, rows, middle, columns, long, wide, place)
+    ]
+    made = w.buffer(kinds, size)
+    steps = ", ".join(str(own.matrix.width if own.kinds > 1 else 0) for own in (first, second))
+    w.line(
+        f"fold({w.blas()}, {len(places)}, {w.table('int64_t', numbers)}, {kinds}, {steps}, {size}, {first.matrix}, "
+        f"{second.matrix}, {made});",
+        reads=(first.matrix, second.matrix),
+    )
+    tasks = [
+        Task(a.x, b.y, places[matrix_of(a), matrix_of(b)], a.rows, b.columns, b.columns, a.scale * b.scale)
+        for a, b in pairs
+    ]
+    return Map(tasks, made, first.order or second.order), cost
