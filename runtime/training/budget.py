@@ -17,6 +17,8 @@ TRAIN_ERRORS_SHARE = 0.10
 MIN_ROUNDS, MAX_ROUNDS = 10, 500
 # Rounds that are this part of a budget are believed; shorter ones are averaged over.
 MEMORY = 0.1
+# A first call that takes up to so many times as long as there is for measuring is followed by another one.
+PATIENCE = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +75,12 @@ class Budget:
 def measured(work: Callable[[Any], object], batches: Sequence[Any], limit: float) -> float:
     """Seconds that `work` takes on one of `batches`: the fastest of up to five, within about `limit` seconds.
 
-    0 where there are no batches. The first call is not counted (it allocates) unless it alone takes that
-    long.
+    0 where there are no batches. The first call is not counted, since it compiles and allocates, unless it alone takes
+    `PATIENCE` times that long.
     """
     if not batches:
         return 0.0
-    end = time.monotonic() + limit
+    begun = time.monotonic()
     best = math.inf
     for i in range(6):
         start = time.monotonic()
@@ -86,8 +88,8 @@ def measured(work: Callable[[Any], object], batches: Sequence[Any], limit: float
         if torch.cuda.is_available():
             torch.cuda.synchronize()
         now = time.monotonic()
-        if i > 0 or now > end:
+        if i > 0 or now - begun > PATIENCE * limit:
             best = min(best, now - start)
-        if now > end and best < math.inf:
+        if now - begun > limit and best < math.inf:
             break
     return best
