@@ -106,6 +106,11 @@ class Task:
     width: int
     scale: float
 
+    @property
+    def matrix(self) -> tuple[int, int, int, int]:
+        """Where the matrix lies, its rows and columns, and the length of the rows that it is a part of."""
+        return self.w, self.rows, self.columns, self.width
+
 
 class Gemms:
     """Products that go from rows of length `source` to rows of length `out`, and back.

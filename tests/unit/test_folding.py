@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from equic.runtime.kernels.compiled.folding import Chain, Map
+from equic.runtime.kernels.compiled.folding import Chain
+from equic.runtime.kernels.compiled.products import Map
 from equic.runtime.kernels.compiled.writer import Writer
 from equic.runtime.kernels.gemm import Task
 

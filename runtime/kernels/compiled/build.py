@@ -28,7 +28,7 @@ from ..edges import EdgeOrder
 from ..message import Message
 from ..power import PowerKernel
 from ..table import TableKernel, TableMessage
-from . import densities, ends, maps, rows, sums
+from . import densities, ends, folding, maps, products, rows, sums
 from .pieces import pieces
 from .regions import Statement
 from .slots import Slot
@@ -36,7 +36,7 @@ from .source import Source, source_of
 from .writer import Call, Gradients, UnsupportedError, Value, Writer
 
 _ROWS = {"node", "edge", "system"}
-_KINDS = (ends, maps, rows, sums, densities)
+_KINDS = (ends, products, folding, maps, rows, sums, densities)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,8 @@ from equic.runtime.layers.table import Table
 from ..density import DensityKernel, density_source
 from ..gemm_tasks import density_tasks
 from .ends import edges_of
-from .folding import Map, chained
+from .folding import chained
+from .products import Map
 from .slots import Slot
 from .sums import orders
 from .writer import Call, UnsupportedError, Value

@@ -10,40 +10,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from ..gemm import Task
+from .products import Map
 from .slots import Slot
-from .writer import Call, Writer, matrix_of
+from .writer import Call, Writer
 
 # by how much the maps of the nodes have to outweigh the matrices' product
 WORTH = 1.5
-
-
-@dataclass(frozen=True, slots=True)
-class Map:
-    """A list of products with a matrix; with one for each species where there is an `order` of the rows by them."""
-
-    tasks: Sequence[Task]
-    matrix: Slot
-    order: Slot | None = None
-
-    @property
-    def kinds(self) -> int:
-        """How many species have matrices of their own."""
-        return 1 if self.order is None else int(self.matrix.rows)
-
-    @property
-    def work(self) -> int:
-        """Multiplications for a row."""
-        return sum(task.rows * task.columns for task in self.tasks)
-
-    def write(self, w: Writer, x: Slot, y: Slot, *, back: bool = False, fresh: bool = True) -> None:
-        """y (+)= x W; with `back` by the transposed matrices."""
-        if self.order is None:
-            w.products(self.tasks, x, self.matrix, y, back=back, fresh=fresh)
-        else:
-            w.by_species(self.tasks, x, self.matrix, y, self.order, back=back, fresh=fresh)
 
 
 class Chain:
@@ -131,8 +105,8 @@ def _product(w: Writer, first: Map, second: Map, pairs: Sequence[tuple[Task, Tas
     """One map instead of two, and the multiplications that its matrices take."""
     kinds, places, size, cost = max(first.kinds, second.kinds), {}, 0, 0
     for a, b in pairs:
-        if (matrix_of(a), matrix_of(b)) not in places:
-            places[matrix_of(a), matrix_of(b)] = size
+        if (a.matrix, b.matrix) not in places:
+            places[a.matrix, b.matrix] = size
             size += a.rows * b.columns
             cost += kinds * a.rows * a.columns * b.columns
     numbers = [
@@ -148,7 +122,22 @@ def _product(w: Writer, first: Map, second: Map, pairs: Sequence[tuple[Task, Tas
         reads=(first.matrix, second.matrix),
     )
     tasks = [
-        Task(a.x, b.y, places[matrix_of(a), matrix_of(b)], a.rows, b.columns, b.columns, a.scale * b.scale)
+        Task(a.x, b.y, places[a.matrix, b.matrix], a.rows, b.columns, b.columns, a.scale * b.scale)
         for a, b in pairs
     ]
     return Map(tasks, made, first.order or second.order), cost
+
+
+SOURCE = """
+// products of matrices: where both begin, rows, columns of the first, of the second, lengths of the rows that they are
+// parts of, where it goes
+static void fold(gemm_t gemm, int64_t count, const int64_t *pairs, int64_t kinds, int64_t first, int64_t second,
+                 int64_t length, const T *A, const T *B, T *out) {
+  const T one = 1, none = 0;
+  for (int64_t k = 0; k < kinds; k++, A += first, B += second, out += length)
+    for (const int64_t *t = pairs; t < pairs + 8 * count; t += 8) {
+      const int rows = t[2], middle = t[3], columns = t[4], lda = t[5], ldb = t[6];
+      gemm("N", "N", &columns, &rows, &middle, &one, B + t[1], &ldb, A + t[0], &lda, &none, out + t[7], &columns);
+    }
+}
+"""

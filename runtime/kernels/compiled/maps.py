@@ -13,7 +13,8 @@ from equic.runtime.layers.mlp import Mlp
 
 from ..gemm import Task
 from ..gemm_tasks import linear_tasks, merged_tasks, mlp_scales
-from .folding import Map, chained
+from .folding import chained
+from .products import Map
 from .slots import Slot
 from .writer import Call, UnsupportedError, Value, Writer
 
@@ -30,9 +31,7 @@ def linear(call: Call, layer: Linear) -> Value:
         raise UnsupportedError("numbers that are not the model's")
     if layer.species is not None and x.rows != "node":
         raise UnsupportedError("maps of species for rows that are no nodes")
-    shape = () if layer.species is None else layer.weight.shape
-    order = None if layer.species is None else call.order(layer.species)
-    own = Map(linear_tasks(layer), w.weight(layer, "weight", *shape), order)
+    own = map_of(call, layer)
     y = w.buffer(x.rows, layer.out.dim)
     chain = chained(call, own, x, y)
     if layer.bias is not None:
@@ -54,6 +53,14 @@ def linear(call: Call, layer: Linear) -> Value:
     return Value(y, pull)
 
 
+def map_of(call: Call, layer: Linear) -> Map:
+    """Its products, for each species where it has weights for each."""
+    if layer.species is None:
+        return Map(linear_tasks(layer), call.writer.weight(layer, "weight"))
+    matrix = call.writer.weight(layer, "weight", *layer.weight.shape)
+    return Map(linear_tasks(layer), matrix, call.order(layer.species))
+
+
 def plain(layer: Linear) -> bool:
     """Whether it is matrices of numbers and nothing else."""
     return layer.breaking is None and all(kind.commutant == 1 for kind in layer.kinds)
@@ -69,11 +76,12 @@ def merged(call: Call, layer: Merged) -> Value:
         w.line(f"memcpy({matrix} + {start}, {w.weight(owner, name)}, {size} * sizeof(T));")
         start += size
     y = w.buffer(x.rows, sum(out.dim for out in layer.outs))
-    w.products(tasks, x, matrix, y, back=False, fresh=True)
+    own = Map(tasks, matrix)
+    own.write(w, x, y)
 
     def pull(g: Slot) -> None:
         total, fresh = call.gradients.into(call.step.inputs[0], x.rows, x.dim)
-        w.products(tasks, g, matrix, total, back=True, fresh=fresh)
+        own.write(w, g, total, back=True, fresh=fresh)
 
     return Value(y, pull, (matrix,))
 
@@ -100,14 +108,14 @@ def mlp(call: Call, layer: Mlp) -> Value:
     w, x, f = call.writer, call.inputs[0], NAMES[layer.act]
     scales, rows = mlp_scales(layer), x.rows
     shapes = [tuple(weight.shape) for weight in layer.weights]
-    matrices = [w.weight(layer.weights, str(i)) for i in range(layer.applied)]
+    maps = [Map(one(shapes[i], scales[i]), w.weight(layer.weights, str(i))) for i in range(layer.applied)]
     hidden: list[Slot] = []
     value = x
     for i in range(layer.applied):
         y = w.buffer(rows, shapes[i][1])
         if layer.biases is not None:
             w.line(f"spread({y.count}, threads, {y.width}, {w.weight(layer.biases, str(i))}, {y});")
-        w.products(one(shapes[i], scales[i]), value, matrices[i], y, back=False, fresh=layer.biases is None)
+        maps[i].write(w, value, y, fresh=layer.biases is None)
         if value is not x:
             w.drop(value)
         value = y
@@ -134,7 +142,7 @@ def mlp(call: Call, layer: Mlp) -> Value:
             else:
                 new, fresh = call.gradients.into(call.step.inputs[0], rows, x.dim)
                 w.hold(new)
-            w.products(one(shapes[i], scales[i]), g, matrices[i], new, back=True, fresh=fresh)
+            maps[i].write(w, g, new, back=True, fresh=fresh)
             g = _then(call, g, new)
         w.drop(g)
 
@@ -211,37 +219,6 @@ def add(call: Call, layer: Add) -> Value:
 
 
 SOURCE = """
-// matrices: where one begins, rows, columns, the length of the rows that it is a part of, where its transpose goes
-static void turn(int64_t count, const int64_t *matrices, int64_t kinds, int64_t size, int64_t length, const T *W,
-                 T *out) {
-  typedef T Q __attribute__((vector_size(4 * sizeof(T))));
-  for (int64_t k = 0; k < kinds; k++, W += size, out += length)
-    for (const int64_t *m = matrices; m < matrices + 5 * count; m += 5) {
-      const int64_t rows = m[1], columns = m[2], width = m[3];
-      T *o = out + m[4];
-      // some columns at a time: their rows of the transpose stay in the cache
-      for (int64_t first = 0; first < columns; first += 16)
-        for (int64_t i = 0; i < rows; i += 4)
-          for (int64_t j = first; j < columns && j < first + 16; j++) {
-            const T *w = W + m[0] + i * width + j;
-            if (i + 4 <= rows) {
-              const Q q = {w[0], w[width], w[2 * width], w[3 * width]};
-              memcpy(o + j * rows + i, &q, sizeof q);
-            } else for (int64_t l = i; l < rows; l++) o[j * rows + l] = w[(l - i) * width];
-          }
-    }
-}
-// products of matrices: where both begin, rows, columns of the first, of the second, lengths of the rows that they are
-// parts of, where it goes
-static void fold(gemm_t gemm, int64_t count, const int64_t *pairs, int64_t kinds, int64_t first, int64_t second,
-                 int64_t length, const T *A, const T *B, T *out) {
-  const T one = 1, none = 0;
-  for (int64_t k = 0; k < kinds; k++, A += first, B += second, out += length)
-    for (const int64_t *t = pairs; t < pairs + 8 * count; t += 8) {
-      const int rows = t[2], middle = t[3], columns = t[4], lda = t[5], ldb = t[6];
-      gemm("N", "N", &columns, &rows, &middle, &one, B + t[1], &ldb, A + t[0], &lda, &none, out + t[7], &columns);
-    }
-}
 #define GATE(f, h) \
 static void gate_##f##_##h(int64_t count, int64_t threads, int64_t from, int64_t to, int64_t scalars, int64_t gates, \
     int64_t blocks, const int64_t *B, T cf, T ch, const T *X, T *Y) { \

@@ -12,7 +12,6 @@ from equic.runtime.layers.base import Constant, Layer
 from equic.runtime.plan import Step
 from torch import Tensor, nn
 
-from ..gemm import Task
 from .regions import Over, Statement
 from .slots import (
     ENDS,
@@ -127,12 +126,23 @@ class Writer:
         text = f"if ({self._condition}) {{ {text} }}" if self._condition else text
         self.parts[-1].append(Statement(text, over, *numbers))
 
+    @property
+    def condition(self) -> str:
+        """When statements run that are written now; empty where always."""
+        return self._condition
+
+    def knows(self, key: Any) -> bool:
+        """Whether there is a slot of this key."""
+        return key in self._known
+
     @contextmanager
     def when(self, condition: str) -> Iterator[None]:
         """Statements that run only where a condition holds."""
         before, self._condition = self._condition, condition
-        yield
-        self._condition = before
+        try:
+            yield
+        finally:
+            self._condition = before
 
     def choice(self) -> str:
         """The name of a condition that does not hold unless it is chosen when."""
@@ -175,7 +185,7 @@ class Writer:
 
     def given(self, name: str, ctype: CType, rows: str | int = 0, dim: int | None = None) -> Slot:
         """An input or a statistic."""
-        return self._once(("given", name), ctype, Given(name), rows, dim)
+        return self.once(("given", name), ctype, Given(name), rows, dim)
 
     def weight(self, module: nn.Module, key: str, rows: int = 0, dim: int | None = None) -> Slot:
         """A parameter or a buffer of a module, as it is at each call."""
@@ -186,7 +196,7 @@ class Writer:
         if held is None:
             raise UnsupportedError(f"{type(module).__name__} has no {key}")
         ctype: CType = "int64_t" if held.dtype is torch.int64 else "T"
-        return self._once(("weight", id(store), key), ctype, Weight(store, key), rows, dim)
+        return self.once(("weight", id(store), key), ctype, Weight(store, key), rows, dim)
 
     def constant(self, held: Constant) -> Slot:
         """A table of a layer."""
@@ -194,15 +204,15 @@ class Writer:
 
     def kernel(self, source: str, name: str) -> str:
         """A kernel of another library, to be called."""
-        return f"((kernel_t){self._once(('kernel', source, name), 'void', Function(source, name))})"
+        return f"((kernel_t){self.once(('kernel', source, name), 'void', Function(source, name))})"
 
     def blas(self) -> str:
         """The matrix product, to be called."""
-        return f"((gemm_t){self._once('blas', 'void', Blas())})"
+        return f"((gemm_t){self.once('blas', 'void', Blas())})"
 
     def alone(self) -> Slot:
         """What makes the products of a thread its own work."""
-        return self._once("alone", "void", Alone())
+        return self.once("alone", "void", Alone())
 
     def made(self, key: tuple[str, ...], ctype: CType, rows: str | int, dim: int | None, own: bool) -> Slot:
         """A tensor of a call: made for it where `own`, else given by a rule in Python."""
@@ -215,114 +225,6 @@ class Writer:
         numbers = ", ".join(repr(value) for value in values) or "0"
         self.tables.append(f"static const {ctype} {name}[] = {{{numbers}}};")
         return name
-
-    def products(self, tasks: Sequence[Task], x: Slot, w: Slot, y: Slot, *, back: bool, fresh: bool) -> None:
-        """y (+)= x W by a list of matrix products; with `back` by the transposed ones."""
-        if back and self._turns(tasks, x):
-            tasks, w, back = *self._turned(tasks, w), False
-        self._clear(tasks, y, back, fresh)
-        table, scales = self._tasks(tasks, back, fresh)
-        self.line(
-            f"all({self.blas()}, {len(tasks)}, {table}, {scales}, {int(back)}, {y.count}, {x.width}, {y.width}, "
-            f"{x}, {w}, {y});",
-            reads=(x, w),
-        )
-
-    def _turns(self, tasks: Sequence[Task], x: Slot) -> bool:
-        """Whether a list goes by copies of its matrices, transposed: BLAS has more to do with matrices that are to be
-        read the other way, as long as it is rows of nodes that they meet and several components share each of them."""
-        return x.rows == "node" and len(tasks) >= 2 * len(set(map(matrix_of, tasks)))
-
-    def _turned(self, tasks: Sequence[Task], w: Slot) -> tuple[list[Task], Slot]:
-        """The products with transposed matrices, and where these lie."""
-        places, size = {}, 0
-        for matrix in dict.fromkeys(map(matrix_of, tasks)):
-            places[matrix] = size
-            size += matrix[1] * matrix[2]
-        key = ("turned", w.number, tuple(places), self._condition)
-        known = key in self._known
-        kinds = w.rows if isinstance(w.rows, int) and w.rows else 1
-        made = self._once(key, "T", Buffer(size_of(kinds, size)), kinds, size)
-        if not known:
-            table = self.table("int64_t", [number for one in places.items() for number in (*one[0], one[1])])
-            self.line(f"turn({len(places)}, {table}, {kinds}, {w.width}, {size}, {w}, {made});", reads=(w,))
-        turned = [
-            Task(task.y, task.x, places[matrix_of(task)], task.columns, task.rows, task.rows, task.scale)
-            for task in tasks
-        ]
-        return turned, made
-
-    def _clear(self, tasks: Sequence[Task], y: Slot, back: bool, fresh: bool) -> None:
-        filled = {(task.x, task.rows) if back else (task.y, task.columns) for task in tasks}
-        if fresh and sum(width for _, width in filled) < y.width:
-            self.line(f"memset({y}, 0, {y.numbers} * sizeof(T));")
-
-    def _tasks(self, tasks: Sequence[Task], back: bool, fresh: bool) -> tuple[str, str]:
-        rows, written = [], set()
-        for task in tasks:
-            x, y = (task.y, task.x) if back else (task.x, task.y)
-            rows += [x, y, task.w, task.rows, task.columns, task.width, int(fresh and y not in written)]
-            written.add(y)
-        return self.table("int64_t", rows), self.table("double", [task.scale for task in tasks])
-
-    def by_species(
-        self,
-        tasks: Sequence[Task],
-        x: Slot,
-        w: Slot,
-        y: Slot,
-        order: Slot,
-        *,
-        back: bool,
-        fresh: bool,
-    ) -> None:
-        """The same with matrices for each species: `w` [species, numbers], `order` as `sort_rows` leaves it."""
-        if w.rows == 1:
-            self.products(tasks, x, w, y, back=back, fresh=fresh)
-            return
-        if back and self._turns(tasks, x):
-            tasks, w, back = *self._turned(tasks, w), False
-        place, kinds, size = order, w.rows, w.dim
-        x_, y_ = self.buffer(x.rows, x.dim), self.buffer(y.rows, y.dim)
-        self._clear(tasks, y_, back, True)
-        table, scales = self._tasks(tasks, back, True)
-        self.line(
-            f"place_rows({x.count}, threads, {x.width}, {place}, {x}, {x_});", "nodes", reads=(place, x)
-        )
-        self.line(
-            f"for (int64_t s = 0, from = 0; s < {kinds}; from = {place}[N + s++]) if ({place}[N + s] > from) "
-            f"all({self.blas()}, {len(tasks)}, {table}, {scales}, {int(back)}, {place}[N + s] - from, {x.width}, "
-            f"{y.width}, {x_} + from * {x.width}, {w} + s * {size}, {y_} + from * {y.width});",
-            "nodes",
-            reads=(place, w),
-        )
-        self.line(
-            f"take_rows({y.count}, threads, {y.width}, {place}, {y_}, {y}, {int(not fresh)});",
-            "nodes",
-            reads=(place,),
-        )
-        self.drop(x_)
-        self.drop(y_)
-
-    def by_matrices(
-        self, tasks: Sequence[Task], x: Slot, g: Slot, to: Slot, order: Slot | None, matrix: Slot
-    ) -> None:
-        """Add X^T G for each of a list of products: the gradient by their matrices; for each species with `order`."""
-        table, scales = self._tasks(tasks, back=False, fresh=False)
-        call = f"by_matrices({self.blas()}, {len(tasks)}, {table}, {scales}"
-        if order is None or matrix.rows == 1:
-            self.line(f"{call}, {x.count}, {x.width}, {g.width}, {x}, {g}, {to});")
-            return
-        x_, g_ = self.buffer(x.rows, x.dim), self.buffer(g.rows, g.dim)
-        for rows, placed in ((x, x_), (g, g_)):
-            self.line(f"place_rows({rows.count}, threads, {rows.width}, {order}, {rows}, {placed});")
-        self.line(
-            f"for (int64_t s = 0, from = 0; s < {matrix.rows}; from = {order}[N + s++]) {call}, "
-            f"{order}[N + s] - from, {x.width}, {g.width}, {x_} + from * {x.width}, {g_} + from * {g.width}, "
-            f"{to} + s * {matrix.dim});"
-        )
-        self.drop(x_)
-        self.drop(g_)
 
     def order(self, kinds: int) -> Slot:
         """Where the rows of nodes go; made where it is first wanted for all that follows, or anew for each block."""
@@ -347,9 +249,10 @@ class Writer:
             for code, slot, count, limit in tests
         ]
 
-    def _once(
+    def once(
         self, key: Any, ctype: CType, origin: Origin, rows: str | int = 0, dim: int | None = None
     ) -> Slot:
+        """The slot of a key, made where it is not known yet."""
         if key not in self._known:
             self._known[key] = self._slot(ctype, origin, rows, dim)
         return self._known[key]
@@ -358,11 +261,6 @@ class Writer:
         slot = Slot(len(self.slots), ctype, origin, rows, dim, holders=1)
         self.slots.append(slot)
         return slot
-
-
-def matrix_of(task: Task) -> tuple[int, int, int, int]:
-    """Where the matrix of a product lies, its rows and columns, and the length of the rows that it is a part of."""
-    return task.w, task.rows, task.columns, task.width
 
 
 @dataclass(slots=True)

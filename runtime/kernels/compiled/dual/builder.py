@@ -37,6 +37,7 @@ from ...power import PowerKernel
 from .. import densities as values_densities
 from .. import ends as values_ends
 from .. import maps as values_maps
+from .. import products as values_products
 from .. import rows as values_rows
 from .. import sums as values_sums
 from ..pieces import pieces
@@ -142,7 +143,7 @@ class DualBuilder:
         return total
 
 
-_VALUES = (values_ends, values_maps, values_rows, values_sums, values_densities)
+_VALUES = (values_ends, values_products, values_maps, values_rows, values_sums, values_densities)
 # what writes each kind of layer
 EMITTERS: dict[type[Layer], Callable[..., Dual]] = {
     Input: ends.input_field,

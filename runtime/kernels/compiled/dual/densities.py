@@ -10,6 +10,7 @@ from equic.runtime.plan import Step
 from ...density import DensityKernel, density_source
 from ...gemm_tasks import density_tasks
 from .. import densities, sums
+from ..products import Map
 from ..slots import Slot
 from ..writer import UnsupportedError
 from .value import Dual
@@ -30,7 +31,7 @@ def density(b: DualBuilder, step: Step, layer: DensityKernel) -> Dual:
     matrix, shape = densities.matrix_of(call)
     by_matrix = b.by_weight(matrix, shape)
     weights = densities.density_weights(call, held, table, layer.hidden)
-    tasks, length = density_tasks(held, layer.hidden), held.species * layer.hidden
+    own, length = Map(density_tasks(held, layer.hidden), weights), held.species * layer.hidden
     source = density_source(y.slot.width, layer.hidden, w.dtype)
     kind = densities.sender_kinds(call, species)
     place = f"(N, (int64_t){held.species}, threads, {sums.orders(order)[0]}, {kind}"
@@ -44,7 +45,7 @@ def density(b: DualBuilder, step: Step, layer: DensityKernel) -> Dual:
     totals = outer(y.slot, h.slot), b.sum([outer(y.moved, h.slot), outer(y.slot, h.moved)])
     values = w.buffer("node", held.out.dim), w.buffer("node", held.out.dim)
     for total, value in zip(totals, values, strict=True):
-        w.products(tasks, total, weights, value, back=False, fresh=True)
+        own.write(w, total, value)
 
     def by_h(g: Slot, first: Slot) -> Slot:
         made, other = w.buffer("edge", h.slot.dim), w.buffer("edge", y.slot.dim)
@@ -60,11 +61,11 @@ def density(b: DualBuilder, step: Step, layer: DensityKernel) -> Dual:
         for gradient, total, is_value in ((eta, totals[0], True), (g, totals[1], False)):
             if gradient is None:
                 continue
-            w.by_matrices(tasks, total, gradient, joined, None, weights)
+            own.outer(w, total, gradient, joined)
             if not b.learned(name):
                 continue
             by_sums = w.buffer("node", y.slot.width * length)
-            w.products(tasks, gradient, weights, by_sums, back=True, fresh=True)
+            own.write(w, gradient, by_sums, back=True)
             if is_value:
                 b.give(name, by_h(by_sums, y.slot), None)
             else:

@@ -10,9 +10,10 @@ from equic.runtime.layers.linear import Linear
 from equic.runtime.layers.mlp import Mlp
 from equic.runtime.plan import Step
 
-from ...gemm_tasks import linear_tasks, mlp_scales
+from ...gemm_tasks import mlp_scales
 from .. import maps
 from ..maps import NAMES
+from ..products import Map
 from ..slots import Slot
 from ..writer import UnsupportedError
 from .value import Dual
@@ -26,40 +27,28 @@ def linear(b: DualBuilder, step: Step, layer: Linear) -> Dual:
     w, name, call = b.w, step.inputs[0], b.call(step, layer)
     x = b.values[name]
     value = maps.linear(call, layer).slot
-    tasks, matrix = linear_tasks(layer), w.weight(layer, "weight", *_shape(layer))
-    total = b.by_weight(matrix, layer.weight.shape)
+    own = maps.map_of(call, layer)
+    total = b.by_weight(own.matrix, layer.weight.shape)
     by_bias = None if layer.bias is None else b.by_weight(w.weight(layer, "bias"), layer.bias.shape)
-    order = None if layer.species is None else call.order(layer.species)
-
-    def product(source: Slot, to: Slot, back: bool, fresh: bool) -> None:
-        if order is None:
-            w.products(tasks, source, matrix, to, back=back, fresh=fresh)
-        else:
-            w.by_species(tasks, source, matrix, to, order, back=back, fresh=fresh)
-
     moved = None
     if x.moved is not None:
         moved = w.buffer(value.rows, value.dim)
-        product(x.moved, moved, False, True)
+        own.write(w, x.moved, moved)
 
     def pull(h: Slot | None, g: Slot | None) -> None:
         for gradient, of, found in ((h, x.slot, b.by_value), (g, x.moved, b.by_move)):
             if gradient is None or of is None:
                 continue
-            w.by_matrices(tasks, of, gradient, total, order, matrix)
+            own.outer(w, of, gradient, total)
             if b.learned(name):
                 to, fresh = found.into(name, of.rows, of.dim)
-                product(gradient, to, True, fresh)
+                own.write(w, gradient, to, back=True, fresh=fresh)
         if by_bias is not None and h is not None:
             columns = layer.get_buffer("bias_columns").tolist()
             place = f"{w.table('int64_t', columns)}, {len(columns)}, {h}, {by_bias}"
             w.line(f"add_columns({h.count}, {h.width}, {place});")
 
     return Dual(value, moved, pull)
-
-
-def _shape(layer: Linear) -> tuple[int, ...]:
-    return () if layer.species is None else tuple(layer.weight.shape)
 
 
 def mlp(b: DualBuilder, step: Step, layer: Mlp) -> Dual:
@@ -76,16 +65,17 @@ def mlp(b: DualBuilder, step: Step, layer: Mlp) -> Dual:
     by = [1.0] * (len(shapes) - 1) + ([scales[layer.applied]] if left else [])
     # what goes into each product, and what comes out of it
     into, out = [(x.slot, x.moved)], []
-    for i, matrix in enumerate(matrices):
+    own = [Map(maps.one(shapes[i], scales[i]), matrix) for i, matrix in enumerate(matrices)]
+    for i in range(len(matrices)):
         value, move = into[-1]
         y = w.buffer(value.rows, shapes[i][1])
         if biases:
             w.line(f"spread({y.count}, threads, {y.width}, {biases[i]}, {y});")
-        w.products(maps.one(shapes[i], scales[i]), value, matrix, y, back=False, fresh=not biases)
+        own[i].write(w, value, y, fresh=not biases)
         dy = None
         if move is not None:
             dy = w.buffer(value.rows, shapes[i][1])
-            w.products(maps.one(shapes[i], scales[i]), move, matrix, dy, back=False, fresh=True)
+            own[i].write(w, move, dy)
         out.append((y, dy))
         if i < len(by):
             into.append(_activated(b, f, by[i], y, dy))
@@ -98,8 +88,7 @@ def mlp(b: DualBuilder, step: Step, layer: Mlp) -> Dual:
         for i in reversed(range(len(matrices))):
             for gradient, of in zip(pair, into[i], strict=True):
                 if gradient is not None and of is not None:
-                    to = b.by_weight(matrices[i], shapes[i])
-                    w.by_matrices(maps.one(shapes[i], scales[i]), of, gradient, to, None, matrices[i])
+                    own[i].outer(w, of, gradient, b.by_weight(matrices[i], shapes[i]))
             if biases and pair[0] is not None:
                 to = b.by_weight(biases[i], shapes[i][1:])
                 w.line(f"sum_rows({pair[0].count}, {pair[0].width}, {pair[0]}, {to});")
@@ -108,8 +97,7 @@ def mlp(b: DualBuilder, step: Step, layer: Mlp) -> Dual:
                 for gradient in pair:
                     made = None if gradient is None else w.buffer(gradient.rows, shapes[i][0])
                     if made is not None and gradient is not None:
-                        task = maps.one(shapes[i], scales[i])
-                        w.products(task, gradient, matrices[i], made, back=True, fresh=True)
+                        own[i].write(w, gradient, made, back=True)
                     back.append(made)
                 new = _bent(b, f, by[i - 1], *out[i - 1], *back) if i else back
             for slot in (*pair, *(back if i else ())):
