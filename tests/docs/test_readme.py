@@ -103,7 +103,12 @@ def test_the_two_commands_exist():
 def test_the_figures_are_those_of_the_benchmark():
     rows = json.loads((ROOT / "benchmarks/results/speed.json").read_text(encoding="utf-8"))["rows"]
     text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
-    for start, words in (("energy+forces", "energy and forces are"), ("training step", "training steps")):
+    assert {row["threads"] for row in rows} == {1, 2}
+    for start, words in (
+        ("energy+forces", "energy and forces are"),
+        ("tabulated", "in the place of radial networks"),
+        ("training step", "training steps"),
+    ):
         ratios = [row["ratio"] for row in rows if row["name"].startswith(start)]
         assert f"{words} {min(ratios):.1f} to {max(ratios):.1f} times" in text
 
