@@ -54,10 +54,8 @@ def cases(quick: bool) -> Iterator[Case]:
 
 
 def bars_of(case: Case, name: str) -> tuple[float | None, float | None]:
-    """What a row has to reach; none where a setting that is safe with one thread runs with several, or of dynamics of
-    many atoms, which has the bars of its model already."""
-    risky = case.threads > 1 and any(label in name for label, value in SETTINGS.items() if value == "unsafe")
-    if risky or not (name.startswith("tabulated") or case.system == "single"):
+    """What a row has to reach; none of dynamics of many atoms, which has the bars of its model already."""
+    if not (name.startswith("tabulated") or case.system == "single"):
         return None, None
     return LATENCY if case.system == "single" else BARS[case.model]
 
