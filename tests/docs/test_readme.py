@@ -174,8 +174,11 @@ def test_links_lead_somewhere():
 def test_the_figures_in_equal_time_are_those_of_the_benchmark():
     rows = json.loads((ROOT / "benchmarks/results/equal_time.json").read_text(encoding="utf-8"))["rows"]
     found = {row["name"]: row["value"] for row in rows}
+    seeds = {row["name"]: row["seeds"] for row in rows}
     text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    assert "a larger `mace` (three seeds)" in text
     for minutes in (5, 15):
         after = f"forces RMSE, 300 K, {{}}, {minutes} minutes of 2 cores"
+        assert seeds[after.format("equic")] == 3
         ours, mace, nequip = (found[after.format(name)] for name in ("equic", "mace-torch", "nequip"))
         assert f"{ours:.1f} meV/Å, mace-torch {mace:.1f}, nequip {nequip:.1f} after {2 * minutes}" in text
