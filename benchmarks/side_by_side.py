@@ -161,22 +161,27 @@ def packed(frames: Sequence[Any]) -> list[dict[str, Any]]:
     ]
 
 
-def plan_of(sections: Mapping[str, Any]) -> Any:
-    """Our plan of a peer's model, with energy and forces, from the sections `system` and `model` of its spec."""
+def spec_of(sections: Mapping[str, Any]) -> str:
+    """Our spec of a peer's model, with energy and forces, from the sections `system` and `model` of its spec."""
     import yaml
-    from equic.compiler.language.diagnostics import Report
-    from equic.compiler.language.source import source_from_text
-    from equic.compiler.pipeline import compile_spec
-    from equic.runtime.plan import Plan
 
     targets = {
         "energy": {"per": "system", "rep": "0e", "unit": "eV"},
         "forces": {"gradient_of": "energy", "wrt": "positions", "scale": -1},
     }
     spec = {"equic": 1, "name": "peer", "symmetry": {"O(3)": "hard"}, "targets": targets}
+    return str(yaml.safe_dump(spec | sections, allow_unicode=True))
+
+
+def plan_of(sections: Mapping[str, Any]) -> Any:
+    """The plan of such a spec."""
+    from equic.compiler.language.diagnostics import Report
+    from equic.compiler.language.source import source_from_text
+    from equic.compiler.pipeline import compile_spec
+    from equic.runtime.plan import Plan
+
     report = Report()
-    text = yaml.safe_dump(spec | sections, allow_unicode=True)
-    done = compile_spec(source_from_text(text, report=report), report)
+    done = compile_spec(source_from_text(spec_of(sections), report=report), report)
     report.raise_if_errors()
     assert done.plan is not None
     return Plan.from_json(done.plan)

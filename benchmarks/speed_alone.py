@@ -152,8 +152,8 @@ def growth_of_mace(
         return answer["growth"] / atoms / 1024.0, f"mace-torch {peer.version('mace-torch')}"
 
 
-def memory_row(name: str, ours: Mapping[str, float], theirs: tuple[float, str], floor: float) -> Row:
-    """KiB an atom, beside mace-torch's."""
+def memory_row(name: str, ours: Mapping[str, float], theirs: tuple[float, str], floor: float | None) -> Row:
+    """KiB an atom, beside a peer's, given with its version."""
     value = max(ours["growth"], 1.0) / ours["atoms"] / 1024.0
     return Row(
         name,

@@ -3,10 +3,11 @@
 Energy and forces run against the peer's model compiled with AOTInductor (as `nequip-compile` does, without stress)
 and against the same model as it is written; a training step (a loss of energies and forces, backward) against the
 model as written, which is how it trains unless told otherwise. Neighbours are found before, and answers compared
-before anything is timed. Models: nq32p, 4 layers, l_max 2, both parities, 32 features; nq64, 4 layers, l_max 2,
-natural parities, 64 features; allegro, 2 layers, l_max 2, both parities, 64 scalars and 32 tensors; cutoff 5 Å.
-Systems: acac10, ten molecules in one batch; si216, a crystal. Compiled models stay in --cache: the first run takes
-half a minute (allegro) to three minutes (nq32p) for each model, system, dtype and number of threads.
+before anything is timed; memory of training is what processes grow by. Models: nq32p, 4 layers, l_max 2, both
+parities, 32 features; nq64, 4 layers, l_max 2, natural parities, 64 features; allegro, 2 layers, l_max 2, both
+parities, 64 scalars and 32 tensors; cutoff 5 Å. Systems: acac10, ten molecules in one batch; si216, a crystal.
+Compiled models stay in --cache: the first run takes half a minute (allegro) to three minutes (nq32p) for each model,
+system, dtype and number of threads.
 """
 
 import sys
@@ -20,7 +21,8 @@ from typing import Any
 
 import numpy as np
 from common import ROOT, Measurement, Row, cores, parser, run
-from side_by_side import Peer, check, draw, in_turn, packed, plan_of, row_of, timed, without_atoms
+from side_by_side import Peer, check, draw, in_turn, packed, plan_of, row_of, spec_of, timed, without_atoms
+from speed_alone import ask, memory_row
 from step_time import CUTOFF, structures
 
 WORKER = Path(__file__).parent / "peers/nequip_worker.py"
@@ -58,6 +60,8 @@ BARS = {
 }
 # of the RMS of the forces, and of that of the energies
 AGREEMENT = {"float64": 1e-8, "float32": 1e-4}
+# steps of training in which memory is measured
+CALLS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +97,8 @@ def cases(quick: bool) -> Iterator[Case]:
 def measure(case: Case, what: str, repeats: int, options: Any) -> Sequence[Row]:
     """Rows of a case."""
     frames = structures(case.system)
-    python = {"nequip": options.nequip, "nequip-allegro": options.allegro}[case.package]
     with (
-        Peer(python, WORKER, {"OMP_NUM_THREADS": str(case.threads)}) as peer,
+        Peer(python_of(case, options), WORKER, {"OMP_NUM_THREADS": str(case.threads)}) as peer,
         tempfile.TemporaryDirectory() as folder,
     ):
         ours = prepare(case, frames, peer, Path(folder) / "weights.npz", options.cache)[what]
@@ -165,6 +168,44 @@ def prepare(case: Case, frames: Sequence[Any], peer: Peer, weights: Path, cache:
     return {"energy+forces": partial(model, inputs), "training step": train}
 
 
+def training_memory(model: str, system: str, options: Any) -> Sequence[Row]:
+    """What a process grows by for training steps, against the peer's as it is written."""
+    from equic.runtime.importing import IMPORTERS
+
+    case, frames = Case(model, system, "float32", 1), structures(system)
+    atoms = sum(map(len, frames))
+    with Peer(python_of(case, options), WORKER) as peer, tempfile.TemporaryDirectory() as folder:
+        weights = Path(folder) / "weights.npz"
+        answer = peer.ask(
+            do="build",
+            package=case.package,
+            settings=settings(case, frames),
+            dtype=case.dtype,
+            threads=case.threads,
+            weights=str(weights),
+            structures=packed(frames),
+            by_energy=[0.5] * len(frames),
+            by_forces=[[0.5, 0.5, 0.5]] * atoms,
+            calls=CALLS,
+        )
+        theirs = answer["growth"] / atoms / 1024.0, f"{case.package} {peer.version(case.package)}"
+        with np.load(weights, allow_pickle=False) as arrays:
+            spec = spec_of(IMPORTERS["nequip"].spec(arrays))
+    command = {"do": "training", "spec": spec, "system": system, "dtype": case.dtype, "threads": 1}
+    ours = ask({**command, "recompute": False, "calls": CALLS})
+    return [memory_row(memory_name(case), ours, theirs, floor=2.0 if case.package == "nequip" else None)]
+
+
+def memory_name(case: Case) -> str:
+    """The name of such a row."""
+    return f"training memory per atom, {case.model}, {case.system}, {case.package} eager"
+
+
+def python_of(case: Case, options: Any) -> Path:
+    """That of the peer's environment."""
+    return Path({"nequip": options.nequip, "nequip-allegro": options.allegro}[case.package])
+
+
 def settings(case: Case, frames: Sequence[Any]) -> dict[str, Any]:
     """What the peer builds."""
     return {
@@ -194,6 +235,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         for case in cases(given.quick)
         for what in WHAT
+    ]
+    groups += [
+        Measurement(
+            ((memory_name(Case(model, system, "float32", 1)), 1, "float32"),),
+            partial(training_memory, model, system, given),
+        )
+        for model, system in product(MODELS, SYSTEMS[:1] if given.quick else SYSTEMS)
     ]
     result = run("speed_nequip", groups, given)
     if given.json is not None:

@@ -22,7 +22,9 @@ OUTPUTS = ("total_energy", "forces")
 
 
 def build(command: Mapping[str, Any]) -> tuple[Steps, dict[str, Any]]:
-    """The steps of one model on one batch, and what is answered."""
+    """The steps of one model on one batch, and what is answered; with `calls` how much the process grows by in so many
+    steps of training, and nothing is compiled."""
+    import peak
     import torch
 
     torch.set_num_threads(command["threads"])
@@ -33,7 +35,7 @@ def build(command: Mapping[str, Any]) -> tuple[Steps, dict[str, Any]]:
         value.requires_grad_(False)
     trained = model_of(command).train()
     by_energy, by_forces = (torch.tensor(command[name]) for name in ("by_energy", "by_forces"))
-    runner, fields = load(command)
+    runner, fields = (None, []) if "calls" in command else load(command)
 
     def compiled() -> Any:
         return dict(zip(OUTPUTS, runner([data[name] for name in fields]), strict=True))
@@ -48,6 +50,11 @@ def build(command: Mapping[str, Any]) -> tuple[Steps, dict[str, Any]]:
         loss.backward()
         return loss
 
+    if "calls" in command:
+        before = peak.mark()
+        for _ in range(command["calls"]):
+            train()
+        return {"training step": train}, {**answer, "growth": peak.growth(before)}
     for form, step in (("compiled", compiled), ("eager", eager)):
         found = step()
         answer[form] = {

@@ -41,9 +41,10 @@ def made(command: Mapping[str, Any]) -> tuple[Any, list[Any]]:
     torch.set_num_threads(command["threads"])
     frames = structures(command["system"])
     names = ", ".join(sorted({name for atoms in frames for name in atoms.get_chemical_symbols()}))
-    plan = Plan.from_json(compiled(text_of(*command["model"], names)))
+    plan = Plan.from_json(compiled(command.get("spec") or text_of(*command["model"], names)))
     model = build_module(plan, seed=0, dtype=getattr(torch, command["dtype"]))
-    model.set_statistics({"average_neighbors": 12.0})
+    if "average_neighbors" in plan.statistics:
+        model.set_statistics({"average_neighbors": 12.0})
     return (build_tables(model, 1e-6) if command["tables"] else model), frames
 
 

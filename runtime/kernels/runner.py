@@ -82,6 +82,8 @@ class Runner:
         steps, segments = in_segments(self.steps, self.layers, self.kept)
         self.parts = Program(steps, segments, _unread(steps))
         self.compiled: dict[torch.dtype, CompiledStep | None] = {}
+        # workspaces: a step of training needs that of its outputs no more when it comes to the gradient
+        self.idle: list[Tensor] = []
         self.gradients: dict[torch.dtype, WeightGradient | None] = {}
         # where one of the weights is, which tells the dtype of all
         self.weight = next(
@@ -143,6 +145,9 @@ class Runner:
         # the way back must not find out that inputs have other dtypes than those of batches
         if gradient is None or not gradient.binding.fits(context):
             return None
+        # room for the larger of both: the outputs' would not do for the gradient
+        sizes = context["positions"].shape[0], context["edges"].shape[1], context["cell"].shape[0]
+        gradient.binding.keep(gradient.binding.workspace(gradient.binding.bytes(*sizes)))
         found = Trainable.apply(gradient, tuple(names), context, *gradient.weights())
         return dict(zip(names, found, strict=True))
 

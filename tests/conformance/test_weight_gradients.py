@@ -69,6 +69,19 @@ def test_gradients_by_weights_are_those_of_the_layers(name, targets):
     assert_same(found, expected)
 
 
+def test_outputs_and_gradient_take_turns_in_one_workspace():
+    """It is made for the larger of both before the first of them runs: nothing is left behind by a smaller one."""
+    model = made("mace")
+    inputs = model_inputs(frames(), model.plan)
+    outputs = model.trainable(inputs, TARGETS)
+    runner = runner_for(model)
+    (workspace,) = runner.idle
+    sizes = len(inputs["positions"]), inputs["edges"].shape[1], len(inputs["cell"])
+    assert workspace.numel() >= runner.gradients[model.dtype].binding.bytes(*sizes)
+    gradients(model, outputs, TARGETS)
+    assert [other.data_ptr() for other in runner.idle] == [workspace.data_ptr()]
+
+
 def test_gradients_are_slopes_of_the_loss():
     """Finite differences along a random direction of all weights: no other code is asked."""
     model = made("mace")

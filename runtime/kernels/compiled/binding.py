@@ -64,13 +64,14 @@ class Places:
 
 
 class Binding:
-    """The library of a source, and where its slots come from.
+    """The library of a source, and where its slots come from. `idle` are workspaces that wait for the next call of this
+    one or of another that shares them.
 
     Raises:
         KernelError: there is no compiler, or it refuses.
     """
 
-    def __init__(self, source: Source, dtype: torch.dtype) -> None:
+    def __init__(self, source: Source, dtype: torch.dtype, idle: list[Tensor]) -> None:
         self.dtype, slots = dtype, source.slots
         called = [slot.origin.source for slot in slots if isinstance(slot.origin, Function)]
         toolchain().prepare([source.text, *called])
@@ -78,7 +79,7 @@ class Binding:
         self.parts = [getattr(library, f"part{number}") for number in range(source.parts)]
         for part in self.parts:
             part.restype = ctypes.c_int64
-        self.idle: list[Tensor] = []
+        self.idle = idle
         self.fixed = np.zeros(len(slots), dtype=np.int64)
         self.libraries = []
         for slot in slots:
@@ -133,6 +134,18 @@ class Binding:
         return all(
             tensor is not None and tensor.dtype is dtype and tensor.is_contiguous() for dtype, tensor in held
         )
+
+    def workspace(self, size: int) -> Tensor:
+        """Room for so many bytes, to be kept when it is no longer needed."""
+        try:
+            found = self.idle.pop()
+        except IndexError:
+            found = None
+        if found is None or found.numel() < size + ALIGNMENT:
+            found = None  # before there is another one
+            # some room to grow: edges come and go while atoms move
+            found = torch.empty(size + min(size // 8, 2**24) + ALIGNMENT, dtype=torch.uint8)
+        return found
 
     def keep(self, workspace: Tensor) -> None:
         """Leave a workspace to the next call."""
@@ -220,20 +233,10 @@ class Run:
         block = binding.block(n, e, count)
         of_block = binding.edges_of_block(context["edges"], n, block)
         places = binding.places(n, e, s, block, of_block, count)
-        self.workspace = self._workspace(places.bytes)
+        self.workspace = binding.workspace(places.bytes)
         start = -(-self.workspace.data_ptr() // ALIGNMENT) * ALIGNMENT
         self.pointers[binding.buffers] = start + places.starts[binding.room_of]
         self.sizes = np.array((n, e, s, count, 0, block, places.team, places.stride), dtype=np.int64)
-
-    def _workspace(self, total: int) -> Tensor:
-        try:
-            found = self.binding.idle.pop()
-        except IndexError:
-            found = None
-        if found is None or found.numel() < total + ALIGNMENT:
-            # some room to grow: edges come and go while atoms move
-            found = torch.empty(total + min(total // 8, 2**24) + ALIGNMENT, dtype=torch.uint8)
-        return found
 
     def _point(self, slot: Slot, tensor: Tensor) -> None:
         self.held.append(tensor)

@@ -52,7 +52,7 @@ class CompiledStep:
         self.ends = [step for step in self.ends if step not in done]
         self.of_edges = [step.name for step in steps if step.index == "edge" and step.name in wanted]
         self.leaf = builder.leaf
-        self.binding = Binding(self.text.source, dtype)
+        self.binding = Binding(self.text.source, dtype, runner.idle)
 
     def bytes(self, nodes: int, edges: int, systems: int) -> int:
         """How much room a step of these sizes takes."""

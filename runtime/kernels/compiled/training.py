@@ -35,7 +35,7 @@ class WeightGradient:
         steps = [step for step in runner.steps if step.layer not in DERIVATIVES]
         builder = DualBuilder(steps, runner.layers, self.scalar, runner.strains, runner.borrowed, dtype)
         source = builder.write()
-        self.binding = Binding(source, dtype)
+        self.binding = Binding(source, dtype, runner.idle)
         self.to: list[tuple[Weight, int]] = []
         for slot, made in builder.weights.values():
             assert isinstance(slot.origin, Weight)
