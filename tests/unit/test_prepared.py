@@ -70,6 +70,8 @@ def test_prepared_frames_are_the_frames_of_the_file(data: Plan, tmp_path: Path) 
     assert compute_statistics(data, disk["train"]) == compute_statistics(data, memory["train"])
 
 
+# two workers are asked for on machines of one core too
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_streamed_run_is_the_run_in_memory_and_resumes(
     data: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
