@@ -132,18 +132,7 @@ def prepare(case: Case, frames: Sequence[Any], peer: Peer, weights: Path, cache:
     rng = np.random.default_rng(0)
     by_energy = rng.normal(size=len(frames))
     by_forces = rng.normal(size=(sum(map(len, frames)), 3))
-    answer = peer.ask(
-        do="build",
-        package=case.package,
-        settings=settings(case, frames),
-        dtype=case.dtype,
-        threads=case.threads,
-        weights=str(weights),
-        cache=str(cache.resolve()),
-        structures=packed(frames),
-        by_energy=by_energy.tolist(),
-        by_forces=by_forces.tolist(),
-    )
+    answer = build(case, frames, peer, weights, by_energy, by_forces, cache=str(cache.resolve()))
     importer = IMPORTERS["nequip"]
     with np.load(weights, allow_pickle=False) as arrays:
         plan = plan_of(importer.spec(arrays))
@@ -168,6 +157,30 @@ def prepare(case: Case, frames: Sequence[Any], peer: Peer, weights: Path, cache:
     return {"energy+forces": partial(model, inputs), "training step": train}
 
 
+def build(
+    case: Case,
+    frames: Sequence[Any],
+    peer: Peer,
+    weights: Path,
+    by_energy: np.ndarray,
+    by_forces: np.ndarray,
+    **more: Any,
+) -> Any:
+    """What the peer answers to a model and a batch, and to the derivatives of a loss."""
+    return peer.ask(
+        do="build",
+        package=case.package,
+        settings=settings(case, frames),
+        dtype=case.dtype,
+        threads=case.threads,
+        weights=str(weights),
+        structures=packed(frames),
+        by_energy=by_energy.tolist(),
+        by_forces=by_forces.tolist(),
+        **more,
+    )
+
+
 def training_memory(model: str, system: str, options: Any) -> Sequence[Row]:
     """What a process grows by for training steps, against the peer's as it is written."""
     from equic.runtime.importing import IMPORTERS
@@ -176,18 +189,7 @@ def training_memory(model: str, system: str, options: Any) -> Sequence[Row]:
     atoms = sum(map(len, frames))
     with Peer(python_of(case, options), WORKER) as peer, tempfile.TemporaryDirectory() as folder:
         weights = Path(folder) / "weights.npz"
-        answer = peer.ask(
-            do="build",
-            package=case.package,
-            settings=settings(case, frames),
-            dtype=case.dtype,
-            threads=case.threads,
-            weights=str(weights),
-            structures=packed(frames),
-            by_energy=[0.5] * len(frames),
-            by_forces=[[0.5, 0.5, 0.5]] * atoms,
-            calls=CALLS,
-        )
+        answer = build(case, frames, peer, weights, np.ones(len(frames)), np.ones((atoms, 3)), calls=CALLS)
         theirs = answer["growth"] / atoms / 1024.0, f"{case.package} {peer.version(case.package)}"
         with np.load(weights, allow_pickle=False) as arrays:
             spec = spec_of(IMPORTERS["nequip"].spec(arrays))
