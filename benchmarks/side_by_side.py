@@ -65,6 +65,24 @@ class Peer:
             )
         return json.loads(answer)
 
+    def build(
+        self,
+        frames: Sequence[Any],
+        weights: Path,
+        by_energy: np.ndarray,
+        by_forces: np.ndarray,
+        **more: Any,
+    ) -> Any:
+        """What it answers to a model, whose weights it writes, on a batch with the derivatives of a loss."""
+        return self.ask(
+            do="build",
+            weights=str(weights),
+            structures=packed(frames),
+            by_energy=by_energy.tolist(),
+            by_forces=by_forces.tolist(),
+            **more,
+        )
+
     def step(self, name: str) -> Step:
         """A step of its own, in the seconds that it measured."""
         return lambda: float(self.ask(do="step", name=name)["seconds"])

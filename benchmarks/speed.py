@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 from common import ROOT, Measurement, Row, cores, parser, run
-from side_by_side import Peer, check, draw, in_turn, packed, plan_of, row_of, timed, without_atoms
+from side_by_side import Peer, check, draw, in_turn, plan_of, row_of, timed, without_atoms
 from step_time import CUTOFF, structures
 
 WHAT = ("energy+forces", "tabulated", "training step")
@@ -109,16 +109,8 @@ def prepare(case: Case, peer: Peer, weights: Path) -> dict[str, Callable[[], obj
     rng = np.random.default_rng(0)
     by_energy = rng.normal(size=len(frames))
     by_forces = rng.normal(size=(sum(map(len, frames)), 3))
-    answer = peer.ask(
-        do="build",
-        settings=settings(case, frames),
-        dtype=case.dtype,
-        threads=case.threads,
-        weights=str(weights),
-        structures=packed(frames),
-        by_energy=by_energy.tolist(),
-        by_forces=by_forces.tolist(),
-    )
+    about = {"settings": settings(case, frames), "dtype": case.dtype, "threads": case.threads}
+    answer = peer.build(frames, weights, by_energy, by_forces, **about)
     with np.load(weights, allow_pickle=False) as arrays:
         plan = plan_of(mace_spec(arrays))
         model = build_module(plan, seed=0, dtype=torch.float64)

@@ -21,8 +21,9 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from common import Measurement, Row, cores, parser, run
-from side_by_side import Peer, packed
+from side_by_side import Peer
 from speed import MODELS, PEER, Case, settings
 from speed import WORKER as MACE
 
@@ -137,18 +138,13 @@ def growth_of_mace(
     """KiB an atom that a process of mace-torch grows by in its first steps, and its version."""
     atoms = sum(map(len, frames))
     with Peer(python, MACE) as peer, tempfile.TemporaryDirectory() as folder:
-        answer = peer.ask(
-            do="build",
-            settings=settings(Case(model, "", "float32", 1), frames),
-            dtype="float32",
-            threads=1,
-            weights=str(Path(folder) / "weights.npz"),
-            structures=packed(frames),
-            by_energy=[0.5] * len(frames),
-            by_forces=[[0.5, 0.5, 0.5]] * atoms,
-            grows=what,
-            calls=calls,
-        )
+        about = {
+            "settings": settings(Case(model, "", "float32", 1), frames),
+            "dtype": "float32",
+            "threads": 1,
+        }
+        weights, ones = Path(folder) / "weights.npz", (np.ones(len(frames)), np.ones((atoms, 3)))
+        answer = peer.build(frames, weights, *ones, **about, grows=what, calls=calls)
         return answer["growth"] / atoms / 1024.0, f"mace-torch {peer.version('mace-torch')}"
 
 

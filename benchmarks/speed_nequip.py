@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 from common import ROOT, Measurement, Row, cores, parser, run
-from side_by_side import Peer, check, draw, in_turn, packed, plan_of, row_of, spec_of, timed, without_atoms
+from side_by_side import Peer, check, draw, in_turn, plan_of, row_of, spec_of, timed, without_atoms
 from speed_alone import ask, memory_row
 from step_time import CUTOFF, structures
 
@@ -132,7 +132,8 @@ def prepare(case: Case, frames: Sequence[Any], peer: Peer, weights: Path, cache:
     rng = np.random.default_rng(0)
     by_energy = rng.normal(size=len(frames))
     by_forces = rng.normal(size=(sum(map(len, frames)), 3))
-    answer = build(case, frames, peer, weights, by_energy, by_forces, cache=str(cache.resolve()))
+    more = {**about(case, frames), "cache": str(cache.resolve())}
+    answer = peer.build(frames, weights, by_energy, by_forces, **more)
     importer = IMPORTERS["nequip"]
     with np.load(weights, allow_pickle=False) as arrays:
         plan = plan_of(importer.spec(arrays))
@@ -157,28 +158,14 @@ def prepare(case: Case, frames: Sequence[Any], peer: Peer, weights: Path, cache:
     return {"energy+forces": partial(model, inputs), "training step": train}
 
 
-def build(
-    case: Case,
-    frames: Sequence[Any],
-    peer: Peer,
-    weights: Path,
-    by_energy: np.ndarray,
-    by_forces: np.ndarray,
-    **more: Any,
-) -> Any:
-    """What the peer answers to a model and a batch, and to the derivatives of a loss."""
-    return peer.ask(
-        do="build",
-        package=case.package,
-        settings=settings(case, frames),
-        dtype=case.dtype,
-        threads=case.threads,
-        weights=str(weights),
-        structures=packed(frames),
-        by_energy=by_energy.tolist(),
-        by_forces=by_forces.tolist(),
-        **more,
-    )
+def about(case: Case, frames: Sequence[Any]) -> dict[str, Any]:
+    """The model that the peer is to build."""
+    return {
+        "package": case.package,
+        "settings": settings(case, frames),
+        "dtype": case.dtype,
+        "threads": case.threads,
+    }
 
 
 def training_memory(model: str, system: str, options: Any) -> Sequence[Row]:
@@ -189,7 +176,8 @@ def training_memory(model: str, system: str, options: Any) -> Sequence[Row]:
     atoms = sum(map(len, frames))
     with Peer(python_of(case, options), WORKER) as peer, tempfile.TemporaryDirectory() as folder:
         weights = Path(folder) / "weights.npz"
-        answer = build(case, frames, peer, weights, np.ones(len(frames)), np.ones((atoms, 3)), calls=CALLS)
+        more = {**about(case, frames), "calls": CALLS}
+        answer = peer.build(frames, weights, np.ones(len(frames)), np.ones((atoms, 3)), **more)
         theirs = answer["growth"] / atoms / 1024.0, f"{case.package} {peer.version(case.package)}"
         with np.load(weights, allow_pickle=False) as arrays:
             spec = spec_of(IMPORTERS["nequip"].spec(arrays))

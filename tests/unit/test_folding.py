@@ -34,7 +34,7 @@ def dense(tasks, matrix, rows=16):
     return total
 
 
-def joined(first, second, chain, at=0):
+def joined(first, second, chain):
     """The matrices' product as C is told to make it."""
     matrix = torch.zeros(100, dtype=torch.float64)
     for a in first:
