@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from . import __version__
 from .commands_check import check
 from .commands_cite import cite
 from .commands_compare import compare
@@ -31,12 +32,28 @@ from .options import (
 )
 
 app = typer.Typer(
-    help="From a YAML spec to a symmetry- and physics-constrained torch model.",
     no_args_is_help=True,
     add_completion=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
+
+
+def version(asked: bool) -> None:
+    """Print the version and end."""
+    if asked:
+        typer.echo(f"equic {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    _: Annotated[
+        bool,
+        typer.Option("--version", callback=version, is_eager=True, help="Show the version and exit."),
+    ] = False,
+) -> None:
+    """From a YAML spec to a symmetry- and physics-constrained torch model."""
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,13 @@ def folder(tmp_path_factory):
     (place / "empty.xyz").write_text("", encoding="utf-8")
     (place / "copper.xyz").write_text("1\n\nCu 0 0 0\n", encoding="utf-8")
     return place
+
+
+def test_the_version_is_that_of_the_package():
+    run = subprocess.run(
+        [sys.executable, "-m", "equic", "--version"], capture_output=True, text=True, check=True
+    )
+    assert run.stdout == f"equic {metadata.version('equic')}\n"
 
 
 WRONG = {
