@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test lint oracles clean
+.PHONY: demo test lint oracles symmetrix clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python examples/demo.py
@@ -36,6 +36,10 @@ oracles: .venv-mace/.installed .venv-nequip/.installed .venv-allegro/.installed 
 		--compare tests/oracles/pet/golden.npz
 	EQUIC_MACE_PYTHON=.venv-mace/bin/python $(BIN)/pytest tests/journey/test_import.py
 
+# symmetrix is on no index: built from its repository, for benchmarks/speed_symmetrix.py
+symmetrix: .venv-symmetrix-origin/.installed
+	benchmarks/peers/build_symmetrix.sh .venv-symmetrix-origin build/peers/symmetrix-source
+
 # torch first, as in the other environments: what follows then finds it there
 .venv-%/.installed: tests/oracles/%/requirements.txt
 	test -x .venv-$*/bin/python || $(PYTHON) -m venv .venv-$*
@@ -57,4 +61,5 @@ $(VENV)/.test: $(VENV)/.torch pyproject.toml
 	@touch $@ $(VENV)/.demo
 
 clean:
-	rm -rf $(VENV) .venv-mace .venv-nequip .venv-allegro .venv-deepmd .venv-pet .venv-symmetrix build runs
+	rm -rf $(VENV) .venv-mace .venv-nequip .venv-allegro .venv-deepmd .venv-pet .venv-symmetrix \
+		.venv-symmetrix-origin build runs

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from common import Row, paired_ratio, spread_of
@@ -24,6 +24,7 @@ REST = 0.02  # seconds
 BUDGET = 40.0
 
 Step = Callable[[], float]
+Name = TypeVar("Name")
 
 
 class Peer:
@@ -31,7 +32,10 @@ class Peer:
 
     def __init__(self, python: Path, worker: Path, environment: Mapping[str, str] | None = None) -> None:
         if not python.exists():
-            raise SystemExit(f"{python} does not exist; `make oracles` makes it, and an option names another")
+            raise SystemExit(
+                f"{python} does not exist; `make oracles` makes it (`make symmetrix` that of symmetrix), "
+                "and an option names another"
+            )
         self.python, self.worker = python, worker
         self.environment = {**os.environ, **(environment or {})}
 
@@ -113,14 +117,14 @@ def timed(step: Callable[[], object], threads: int) -> Step:
 
 
 def in_turn(
-    pairs: Mapping[str, tuple[Step, Step]], repeats: int, *, threads: int, budget: float = BUDGET
-) -> dict[str, tuple[list[float], list[float]]]:
+    pairs: Mapping[Name, tuple[Step, Step]], repeats: int, *, threads: int, budget: float = BUDGET
+) -> dict[Name, tuple[list[float], list[float]]]:
     """Seconds of ours and of the other's step of each pair, ours first in every other round.
 
     With several threads a turn begins with a rest, and with a step that is not counted: threads wait for their next
     work awake, for some milliseconds, and would take the processor from the program whose turn it is.
     """
-    seconds: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in pairs}
+    seconds: dict[Name, tuple[list[float], list[float]]] = {name: ([], []) for name in pairs}
     began = time.monotonic()
     for number in range(repeats + WARMUP):
         late = time.monotonic() - began > budget
@@ -230,20 +234,38 @@ def check(outputs: Mapping[str, Any], answer: Mapping[str, Any], bound: float, w
 
 
 def draw(path: Path, rows: Sequence[Mapping[str, Any]], against: str) -> None:
-    """How many times faster each row is, and where its floor lies, as a picture."""
+    """How many times faster we are, and where floors lie, as a picture.
+
+    A line for each name, on it a point for each dtype (its colour) and number of threads (its shape).
+    """
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
+    names = list(dict.fromkeys(row["name"] for row in rows))
+    floors = {row["name"]: row["floor"] for row in rows if row["floor"] is not None}
+    kinds = sorted({(row["threads"], row["dtype"]) for row in rows})
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "equic", "font.size": 9}):
-        figure, axes = pyplot.subplots(figsize=(8, 0.8 + 0.3 * len(rows)), layout="constrained")
-        names = [f"{row['name']}, {row['dtype']}, {row['threads']} thread(s)" for row in rows]
-        axes.barh(names, [row["ratio"] for row in rows], color="tab:blue", height=0.6)
-        floors = [(number, row["floor"]) for number, row in enumerate(rows) if row["floor"] is not None]
-        axes.plot([x for _, x in floors], [y for y, _ in floors], "k|", markersize=12, label="floor")
-        axes.invert_yaxis()
-        axes.set_xlabel(f"times faster than {against}, same weights")
-        axes.legend(loc="lower right", frameon=False)
-        figure.savefig(path, format="svg", metadata={"Date": None})
+        figure, axes = pyplot.subplots(figsize=(9, 1.2 + 0.24 * len(names)), layout="constrained")
+        axes.plot(list(floors.values()), [names.index(name) for name in floors], "k|", ms=11, label="floor")
+        for threads, dtype in kinds:
+            own = [row for row in rows if (row["threads"], row["dtype"]) == (threads, dtype)]
+            axes.plot(
+                [row["ratio"] for row in own],
+                [names.index(row["name"]) for row in own],
+                "o" if threads == 1 else "s",
+                ms=5,
+                color="tab:blue" if dtype == "float32" else "tab:orange",
+                fillstyle="full" if threads == 1 else "none",
+                label=f"{dtype}, {threads} thread{'s' * (threads > 1)}",
+            )
+        axes.set_xscale("log", base=2)
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.set_yticks(range(len(names)), names)
+        axes.set_ylim(len(names) - 0.5, -0.5)
+        axes.grid(linewidth=0.3)
+        axes.set_xlabel(f"ratio of {against} to ours, same weights")
+        figure.legend(loc="outside upper right", ncols=len(kinds) + 1, frameon=False)
+        figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
         pyplot.close(figure)

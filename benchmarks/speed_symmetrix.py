@@ -1,4 +1,4 @@
-"""Speed and memory of our tabulated MACE against symmetrix-xl, a generated C++ engine, with the same weights.
+"""Speed and memory of our tabulated MACE against symmetrix-xl, a generated C++ engine, and symmetrix, its origin.
 
 Both have splines in the place of radial networks: its own 256 knots, ours for an error of 1e-6. symmetrix-xl runs
 as it is installed, and without its check of the BLAS library at every call (`SYMMETRIX_HOST_WORKER_BLAS=unsafe`:
@@ -8,7 +8,8 @@ neighbours given (one molecule, a batch of ten, two crystals: `speed.py`); its b
 periodicity, and crystals give stress as well, which it finds at no cost of note. `md step` is `get_forces` of
 both calculators while atoms move, each with its own list and skin. `memory per atom` is what a process grows by
 over the first call, neighbours included in both. Compiled engines stay in --cache: the first run takes some 10 s
-for each model, element set and dtype.
+for each model, element set and dtype. symmetrix runs on one molecule alone, as its successor is the faster by far
+on more atoms; `tabulated` is then a call of its library, which ends with a force for each pair.
 """
 
 import sys
@@ -26,14 +27,17 @@ from speed import MODELS, SYSTEMS, TABLES, Case, settings
 from speed_alone import ask
 from step_time import structures
 
-WORKER = Path(__file__).parent / "peers/symmetrix_worker.py"
-PEER = ROOT / ".venv-symmetrix/bin/python"
-CACHE = ROOT / "build/peers/symmetrix"
-# how it runs, by what a row says
-SETTINGS = {
-    "symmetrix-xl as installed": "automatic",
-    "symmetrix-xl without its check of BLAS": "unsafe",
+PEERS = Path(__file__).parent / "peers"
+PYTHONS = {
+    "symmetrix-xl": ROOT / ".venv-symmetrix/bin/python",
+    "symmetrix": ROOT / ".venv-symmetrix-origin/bin/python",
 }
+CACHE = ROOT / "build/peers"
+# package, worker and environment of each engine, by what a row says
+ENGINES: dict[str, tuple[str, str, dict[str, str]]] = {
+    f"symmetrix-xl {how}": ("symmetrix-xl", "symmetrix_worker.py", {"SYMMETRIX_HOST_WORKER_BLAS": setting})
+    for how, setting in (("as installed", "automatic"), ("without its check of BLAS", "unsafe"))
+} | {"symmetrix": ("symmetrix", "symmetrix_origin_worker.py", {})}
 # how many times faster we must be and want to be; one molecule at a time need only be as fast
 BARS = {"big": (1.5, 3.0), "small": (2.0, 4.0)}
 LATENCY = (1.0, None)
@@ -53,9 +57,9 @@ def cases(quick: bool) -> Iterator[Case]:
         yield Case(model, system, dtype, count)
 
 
-def bars_of(case: Case, name: str) -> tuple[float | None, float | None]:
+def bars_of(case: Case, what: str) -> tuple[float | None, float | None]:
     """What a row has to reach; none of dynamics of many atoms, which has the bars of its model already."""
-    if not (name.startswith("tabulated") or case.system == "single"):
+    if what != "tabulated" and case.system != "single":
         return None, None
     return LATENCY if case.system == "single" else BARS[case.model]
 
@@ -65,23 +69,46 @@ def whats_of(case: Case) -> tuple[str, ...]:
     return WHAT[:1] if case.system == "acac10" else WHAT
 
 
+def engines_of(case: Case) -> list[str]:
+    """The engines that run in a case."""
+    return [one for one in ENGINES if case.system == "single" or one != "symmetrix"]
+
+
 def names(case: Case) -> list[str]:
     """The rows of a case."""
-    return [f"{case.name(what)}, {against}" for what, against in product(whats_of(case), SETTINGS)]
+    return [f"{case.name(what)}, {against}" for what, against in product(whats_of(case), engines_of(case))]
 
 
 def start(against: str, threads: int, options: Any) -> Peer:
-    """The engine in one of its settings."""
+    """An engine."""
+    package, worker, settings = ENGINES[against]
     environment = {
         "OMP_NUM_THREADS": str(threads),
         "OMP_PROC_BIND": "false",
-        "SYMMETRIX_JIT_CACHE": str(options.cache.resolve() / "jit"),
-        "SYMMETRIX_HOST_WORKER_BLAS": SETTINGS[against],
+        "SYMMETRIX_JIT_CACHE": str(cache_of(against, options) / "jit"),
+        **settings,
     }
-    return Peer(options.peer, WORKER, environment)
+    return Peer(python_of(package, options), PEERS / worker, environment)
 
 
-def build(peer: Peer, case: Case, frames: Sequence[Any], options: Any) -> Any:
+def python_of(package: str, options: Any) -> Path:
+    """That of its environment."""
+    return Path({"symmetrix-xl": options.peer, "symmetrix": options.origin}[package])
+
+
+def cache_of(against: str, options: Any) -> Path:
+    """Where its models stay: each program writes them in its own way."""
+    return Path(options.cache.resolve() / ENGINES[against][0])
+
+
+def source_of(against: str, peer: Peer, options: Any) -> str:
+    """What a row says of an engine."""
+    package = ENGINES[against][0]
+    profile = f", profile {options.profile}" if package == "symmetrix-xl" else ""
+    return f"{package} {peer.version(package)}{profile}"
+
+
+def build(against: str, peer: Peer, case: Case, frames: Sequence[Any], options: Any) -> Any:
     """Its model, and what it answers."""
     return peer.ask(
         do="build",
@@ -89,20 +116,20 @@ def build(peer: Peer, case: Case, frames: Sequence[Any], options: Any) -> Any:
         dtype=case.dtype,
         threads=case.threads,
         profile=options.profile,
-        cache=str(options.cache.resolve()),
+        cache=str(cache_of(against, options)),
         structures=packed(frames),
     )
 
 
 def measure(case: Case, repeats: int, options: Any) -> Sequence[Row]:
-    """Rows of a case, the engine in both settings and ours in turn."""
+    """Rows of a case, the engines and ours in turn."""
     frames = structures(case.system)
     with ExitStack() as stack:
-        peers = {one: stack.enter_context(start(one, case.threads, options)) for one in SETTINGS}
-        answers = {one: build(peer, case, frames, options) for one, peer in peers.items()}
+        peers = {one: stack.enter_context(start(one, case.threads, options)) for one in engines_of(case)}
+        answers = {one: build(one, peer, case, frames, options) for one, peer in peers.items()}
         ours = prepare(case, frames, answers)
         pairs = {
-            f"{case.name(what)}, {one}": (
+            (what, one): (
                 timed(ours[what], case.threads),
                 peer.step("energy+forces" if what == "tabulated" else what),
             )
@@ -110,18 +137,17 @@ def measure(case: Case, repeats: int, options: Any) -> Sequence[Row]:
             for one, peer in peers.items()
         }
         seconds = in_turn(pairs, repeats, threads=case.threads)
-        version = next(iter(peers.values())).version("symmetrix-xl")
-    source = f"symmetrix-xl {version}, profile {options.profile}, measured side by side"
+        sources = {one: source_of(one, peer, options) for one, peer in peers.items()}
     return [
         row_of(
-            name,
-            *seconds[name],
-            source,
-            bars_of(case, name),
+            f"{case.name(what)}, {one}",
+            *taken,
+            f"{sources[one]}, measured side by side",
+            bars_of(case, what),
             threads=case.threads,
             dtype=case.dtype,
         )
-        for name in names(case)
+        for (what, one), taken in seconds.items()
     ]
 
 
@@ -165,9 +191,10 @@ def memory(model: str, system: str, options: Any) -> Sequence[Row]:
         | {"tables": True, "repeats": 1}
     )
     frames = structures(system)
-    with start("symmetrix-xl as installed", 1, options) as peer:
-        answer = build(peer, case, frames, options)
-        source = f"symmetrix-xl {peer.version('symmetrix-xl')}, profile {options.profile}"
+    against = "symmetrix-xl as installed"
+    with start(against, 1, options) as peer:
+        answer = build(against, peer, case, frames, options)
+        source = source_of(against, peer, options)
     atoms = len(frames[0])
     ours, theirs = (grown / atoms / 1024.0 for grown in (found["growth with neighbours"], answer["growth"]))
     name = memory_name(model, system)
@@ -184,8 +211,9 @@ def memory_name(model: str, system: str) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line."""
     options = parser(__doc__.splitlines()[0])
-    options.add_argument("--peer", type=Path, default=PEER, metavar="PYTHON", help="Python with symmetrix-xl")
-    options.add_argument("--cache", type=Path, default=CACHE, metavar="DIR", help="where its engines stay")
+    for name, (package, python) in zip(("--peer", "--origin"), PYTHONS.items(), strict=True):
+        options.add_argument(name, type=Path, default=python, metavar="PYTHON", help=f"with {package}")
+    options.add_argument("--cache", type=Path, default=CACHE, metavar="DIR", help="where their models stay")
     options.add_argument(
         "--profile",
         choices=("speed", "capacity"),
@@ -207,7 +235,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ]
     result = run("speed_symmetrix", groups, given)
     if given.json is not None:
-        draw(given.json.with_suffix(".svg"), result["rows"], "symmetrix-xl")
+        draw(given.json.with_suffix(".svg"), result["rows"], "symmetrix-xl and symmetrix")
     return 0
 
 

@@ -5,17 +5,13 @@ with energies and forces; the protocol is that of `serving.py`. A batch is one s
 molecules are 100 Å apart: the engine has no other.
 """
 
-import hashlib
-import json
-import subprocess
-import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import peak
 from serving import Steps, serve
+from symmetrix_model import written
 
 APART = 100.0
 # Å; as small as it takes to keep the list between calls, so that no pair beyond the cutoff is in it
@@ -29,14 +25,7 @@ def build(command: Mapping[str, Any]) -> tuple[Steps, dict[str, Any]]:
     from ase import Atoms
     from symmetrix import Symmetrix
 
-    name = hashlib.sha256(json.dumps(command["settings"], sort_keys=True).encode()).hexdigest()[:16]
-    folder = Path(command["cache"]) / name
-    weights, model = folder / "weights.npz", folder / "model.json"
-    if not model.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        asked = {"settings": command["settings"], "weights": str(weights), "model": str(model)}
-        script = Path(__file__).with_name("symmetrix_model.py")
-        subprocess.run([sys.executable, "-W", "ignore", script, json.dumps(asked)], check=True)
+    model, weights = written(command)
     frames = [Atoms(**one) for one in command["structures"]]
     atoms = merged(frames)
 

@@ -114,7 +114,7 @@ def test_the_full_run_has_both_dtypes_and_degrees(name):
     assert len(set(full)) == len(full)
 
 
-def test_the_picture_has_a_bar_for_each_row(speed, side_by_side, tmp_path):
+def test_the_picture_names_each_row(speed, side_by_side, tmp_path):
     case = speed.Case("small", "acac10", "float32", 1)
     rows = [speed._row(case, what, [1.0, 1.0, 1.0], [5.0, 6.0, 7.0], "peer").to_json() for what in speed.WHAT]
     side_by_side.draw(tmp_path / "speed.svg", rows, "the peer")
@@ -132,6 +132,7 @@ def test_a_case_against_symmetrix_has_each_row_once(speed):
     assert len(set(rows)) == len(rows)
     assert any(name.startswith("md step") for name, *_ in rows)
     assert not any(name.startswith("md step") and "acac10" in name for name, *_ in rows)
+    assert {name.split(", ")[2] for name, *_ in rows if name.endswith(", symmetrix")} == {"single"}
 
 
 def test_every_row_of_a_run_alone_has_a_name_of_its_own(speed):
