@@ -15,7 +15,7 @@ from typing import Any
 
 from equic.compiler.ir.ops import OPS
 from equic.compiler.ir.text import render_graph
-from equic.compiler.language import blocks, schema
+from equic.compiler.language import block_parts, blocks, schema, schema_model
 from equic.compiler.language.diagnostics import Report
 from equic.compiler.language.nodes import node_from, plain
 from equic.compiler.language.presets import fill_preset, load_preset, preset_names
@@ -181,7 +181,7 @@ def vocabulary() -> list[str]:
     """Every key and kind of the language, sorted."""
     models = [
         one
-        for module in (schema, blocks)
+        for module in (schema, schema_model, blocks, block_parts)
         for one in vars(module).values()
         if isinstance(one, type) and issubclass(one, BaseModel)
     ]

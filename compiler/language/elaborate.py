@@ -6,7 +6,6 @@ from pydantic import ValidationError
 
 from ..ir.graph import CycleError, Graph, Node, ordered
 from ..ir.ops import Add, Grad, Input, Reduce, ShiftScale
-from .blocks import AtomsModel, GraphModel, StateModel
 from .builder import MOST_OPS, Builder, TooManyOpsError
 from .codes import Code
 from .diagnostics import Report
@@ -14,6 +13,7 @@ from .elaborate_atoms import elaborate_atoms
 from .elaborate_state import elaborate_state
 from .levels import ModelSource
 from .schema import PhaseSpaceSystem, Spec, System
+from .schema_model import AtomsModel, GraphModel, StateModel
 from .source import Source
 
 _POINTS = ("positions", "species")

@@ -21,7 +21,6 @@ from .blocks import (
     LAYER_BLOCKS,
     ActBlock,
     AllegroBlock,
-    AtomsModel,
     DenseAllegroBlock,
     DescriptorBlock,
     EgnnBlock,
@@ -46,6 +45,7 @@ from .elaborate_painn import painn
 from .elaborate_pet import pet
 from .levels import ModelSource
 from .schema import Points, Spec, System
+from .schema_model import AtomsModel
 
 
 def elaborate_atoms(model: AtomsModel, where: ModelSource, spec: Spec, report: Report) -> Builder:

@@ -12,7 +12,6 @@ from ..symmetry.cartesian import cartesian_shape
 from ..symmetry.irreps import Block as IrrepsBlock
 from ..symmetry.irreps import Irrep, Irreps, IrrepsError
 from ..symmetry.units import Unit
-from .blocks import Head
 from .builder import Builder
 from .codes import Code
 from .diagnostics import Report
@@ -20,6 +19,7 @@ from .foreign import our_value
 from .levels import ModelSource
 from .presets import load_preset
 from .schema import AtomsSystem, Relaxed, Spec, Target
+from .schema_model import Head
 from .wording import clip
 
 INVARIANT = Irrep(0, 1)

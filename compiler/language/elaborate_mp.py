@@ -26,9 +26,11 @@ from ..ir.ops.base import MAX_SIZE
 from ..ir.ops.paths import product_paths
 from ..symmetry.irreps import Block as IrrepsBlock
 from ..symmetry.irreps import Irrep, Irreps, harmonics
-from .blocks import ActSpec, AtomsModel, DenseUpdate, MessageSpec, MpBlock, RadialLinear, SphereMixer
+from .block_parts import ActSpec, DenseUpdate, MessageSpec, RadialLinear, SphereMixer
+from .blocks import MpBlock
 from .builder import Builder
 from .levels import ModelSource
+from .schema_model import AtomsModel
 
 INVARIANT = Irrep(0, 1)
 

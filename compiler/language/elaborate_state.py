@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 
 from ..ir.ops import Add, Concat, Distances, Inner, Mlp, Poisson, Reduce, Scale, Slice
-from .blocks import KineticBlock, MlpBlock, PairsBlock, StateModel
+from .blocks import KineticBlock, MlpBlock, PairsBlock
 from .builder import Builder
 from .codes import Code
 from .diagnostics import Report
 from .levels import ModelSource
 from .schema import PhaseSpaceSystem, Spec
+from .schema_model import StateModel
 
 
 def coordinate_dims(system: PhaseSpaceSystem) -> tuple[tuple[str, int], ...]:

@@ -13,10 +13,11 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from .blocks import LAYER_BLOCKS, AtomsModel, GraphModel, Parameter, Preset, RepeatBlock, StateModel
+from .blocks import LAYER_BLOCKS, RepeatBlock
 from .elements import SYMBOLS
 from .presets import load_preset, preset_names
 from .schema import GROUPS, Spec
+from .schema_model import AtomsModel, GraphModel, Parameter, Preset, StateModel
 
 Schema = dict[str, Any]
 

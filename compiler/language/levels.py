@@ -10,24 +10,15 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from .blocks import (
-    MOST_COPIES,
-    AtomsBlock,
-    AtomsModel,
-    Features,
-    GraphModel,
-    Head,
-    RepeatBlock,
-    Repulsion,
-    StateBlock,
-    StateModel,
-)
+from .block_parts import Features
+from .blocks import MOST_COPIES, AtomsBlock, RepeatBlock, StateBlock
 from .codes import Code
 from .diagnostics import Report
 from .locate import SchemaWalk
 from .nodes import Node, plain
 from .presets import fill_preset, find_preset, meant_preset
 from .schema import Spec
+from .schema_model import AtomsModel, GraphModel, Head, Repulsion, StateModel
 from .source import Source
 from .spans import Span
 from .validation import diagnose

@@ -12,12 +12,12 @@ from importlib import resources
 
 import yaml
 
-from .blocks import Parameter, Preset
 from .codes import Code
 from .diagnostics import Report
 from .foreign import key_help, our_key, our_value, same_meaning
 from .nodes import Node, node_from
 from .scalars import read_scalar
+from .schema_model import Parameter, Preset
 from .search_errors import middle_help, report_whole
 from .source import Source
 from .spans import Span

@@ -1,9 +1,10 @@
 """Mistakes that come of a preset's parameters are shown at the parameter that the user set."""
 
 import pytest
-from equic.compiler.language.blocks import AtomsModel, MpBlock
+from equic.compiler.language.blocks import MpBlock
 from equic.compiler.language.diagnostics import Report
 from equic.compiler.language.presets import fill_preset, load_preset, preset_names
+from equic.compiler.language.schema_model import AtomsModel
 from equic.compiler.language.source import source_from_text
 from equic.compiler.pipeline import compile_spec
 
