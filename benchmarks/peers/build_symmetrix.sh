@@ -19,4 +19,5 @@ define() { printf -- '--config-settings=cmake.define.%s ' "$@"; }
 # shellcheck disable=SC2046 # words
 PATH=$venv/bin:$PATH "$venv/bin/pip" install --quiet --no-build-isolation --no-deps "$source/symmetrix" $(define \
   CMAKE_BUILD_TYPE=Release CMAKE_POLICY_VERSION_MINIMUM=3.5 "CMAKE_INSTALL_RPATH=$venv/lib" \
-  "BLAS_LIBRARIES=$venv/lib/libmkl_rt.so" Kokkos_ENABLE_OPENMP=ON Kokkos_ENABLE_CUDA=OFF)
+  "BLAS_LIBRARIES=$venv/lib/libmkl_rt.so" Kokkos_ENABLE_OPENMP=ON \
+  Kokkos_ENABLE_CUDA=OFF SPHERICART_ENABLE_CUDA=OFF)
