@@ -36,7 +36,7 @@ oracles: .venv-mace/.installed .venv-nequip/.installed .venv-allegro/.installed 
 		--compare tests/oracles/pet/golden.npz
 	EQUIC_MACE_PYTHON=.venv-mace/bin/python $(BIN)/pytest tests/journey/test_import.py
 
-# symmetrix is on no index: built from its repository, for benchmarks/speed_symmetrix.py
+# symmetrix is built from its repository (the index has a placeholder), for benchmarks/speed_symmetrix.py
 symmetrix: .venv-symmetrix-origin/.installed
 	benchmarks/peers/build_symmetrix.sh .venv-symmetrix-origin build/peers/symmetrix-source
 

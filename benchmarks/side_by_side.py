@@ -27,16 +27,25 @@ Step = Callable[[], float]
 Name = TypeVar("Name")
 
 
+def present(python: Path) -> Path:
+    """The Python of a peer's environment.
+
+    Raises:
+        SystemExit: there is none.
+    """
+    if not python.exists():
+        raise SystemExit(
+            f"{python} does not exist; `make oracles` makes it (`make symmetrix` that of symmetrix), "
+            "and an option names another"
+        )
+    return python
+
+
 class Peer:
     """Another program in its own process, asked in JSON lines (`peers/serving.py`)."""
 
     def __init__(self, python: Path, worker: Path, environment: Mapping[str, str] | None = None) -> None:
-        if not python.exists():
-            raise SystemExit(
-                f"{python} does not exist; `make oracles` makes it (`make symmetrix` that of symmetrix), "
-                "and an option names another"
-            )
-        self.python, self.worker = python, worker
+        self.python, self.worker = present(python), worker
         self.environment = {**os.environ, **(environment or {})}
 
     def __enter__(self) -> "Peer":

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 from common import ROOT, Measurement, Row, cores, parser, run
-from side_by_side import Peer, check, draw, in_turn, plan_of, row_of, spec_of, timed, without_atoms
+from side_by_side import Peer, check, draw, in_turn, plan_of, present, row_of, spec_of, timed, without_atoms
 from speed_alone import ask, memory_row
 from step_time import CUTOFF, structures
 
@@ -217,6 +217,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--cache", type=Path, default=CACHE, metavar="DIR", help="where compiled models stay"
     )
     given = options.parse_args(arguments)
+    # before anything is measured: a peer may have its first turn late
+    for case in cases(given.quick):
+        if any(given.only in case.name(what, form) for what, forms in WHAT.items() for form in forms):
+            present(python_of(case, given))
     repeats = given.repeats or (5 if given.quick else 9)
     groups = [
         Measurement(

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 from common import ROOT, Measurement, Row, cores, parser, run
-from side_by_side import Peer, check, draw, in_turn, packed, plan_of, row_of, timed, without_atoms
+from side_by_side import Peer, check, draw, in_turn, packed, plan_of, present, row_of, timed, without_atoms
 from speed import MODELS, SYSTEMS, TABLES, Case, settings
 from speed_alone import ask
 from step_time import structures
@@ -221,6 +221,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="of symmetrix-xl; capacity, its default, runs 2 to 14 %% faster where it compiles (big: 10 minutes)",
     )
     given = options.parse_args(arguments)
+    # before anything is measured: an engine may have its first turn late
+    wanted = [case for case in cases(given.quick) if any(given.only in name for name in names(case))]
+    for package in sorted({ENGINES[one][0] for case in wanted for one in engines_of(case)}):
+        present(python_of(package, given))
     repeats = given.repeats or (15 if given.quick else 25)
     groups = [
         Measurement(

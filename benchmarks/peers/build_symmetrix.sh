@@ -6,18 +6,27 @@ set -euo pipefail
 venv=$(realpath "$1")
 source=$2
 if [ ! -e "$source" ]; then
-  git clone --quiet https://github.com/wcwitt/symmetrix "$source"
-  git -C "$source" checkout --quiet 739660acb523bc5f30cd57cee6611161a33e2605
-  git -C "$source" submodule --quiet update --init --recursive
+  # under its name only when it is whole
+  rm -rf "$source.part"
+  git clone --quiet https://github.com/wcwitt/symmetrix "$source.part"
+  git -C "$source.part" checkout --quiet 739660acb523bc5f30cd57cee6611161a33e2605
+  git -C "$source.part" submodule --quiet update --init --recursive
+  mv "$source.part" "$source"
 fi
 # its binding gives Kokkos one thread whatever is asked
 sed -i '/settings.set_num_threads(1)/d' "$source/libsymmetrix/source/tools_kokkos.cpp"
 # the name of the setting before scikit-build-core 0.8
 sed -i 's/^cmake.minimum-version = "\(.*\)"/cmake.version = ">=\1"/' "$source/symmetrix/pyproject.toml"
 ln -sf "$(basename "$venv"/lib/libmkl_rt.so.*)" "$venv/lib/libmkl_rt.so"
-define() { printf -- '--config-settings=cmake.define.%s ' "$@"; }
-# shellcheck disable=SC2046 # words
-PATH=$venv/bin:$PATH "$venv/bin/pip" install --quiet --no-build-isolation --no-deps "$source/symmetrix" $(define \
-  CMAKE_BUILD_TYPE=Release CMAKE_POLICY_VERSION_MINIMUM=3.5 "CMAKE_INSTALL_RPATH=$venv/lib" \
-  "BLAS_LIBRARIES=$venv/lib/libmkl_rt.so" Kokkos_ENABLE_OPENMP=ON \
-  Kokkos_ENABLE_CUDA=OFF SPHERICART_ENABLE_CUDA=OFF)
+options=(
+  CMAKE_BUILD_TYPE=Release
+  CMAKE_POLICY_VERSION_MINIMUM=3.5
+  CMAKE_INSTALL_RPATH="$venv/lib"
+  BLAS_LIBRARIES="$venv/lib/libmkl_rt.so"
+  Kokkos_ENABLE_OPENMP=ON
+  # found with a CUDA compiler, built only with all headers
+  Kokkos_ENABLE_CUDA=OFF
+  SPHERICART_ENABLE_CUDA=OFF
+)
+PATH=$venv/bin:$PATH "$venv/bin/pip" install --quiet --no-build-isolation --no-deps \
+  "${options[@]/#/--config-settings=cmake.define.}" "$source/symmetrix"

@@ -50,8 +50,10 @@ def build(command: Mapping[str, Any]) -> tuple[Steps, dict[str, Any]]:
         moved.positions += rng.normal(scale=MOVE, size=moved.positions.shape)
         moved.get_forces()
 
+    # of the very call that is timed
+    predict()
     answer = {
-        "energy": [float(calc.results["energy"])],
+        "energy": [float(np.sum(calc.evaluator.node_energies))],
         "forces": calc.results["forces"].tolist(),
         "edges": len(senders),
         "weights": str(weights),

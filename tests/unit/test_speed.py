@@ -31,6 +31,18 @@ def test_without_the_peer_it_says_how_to_get_it(name, option, tmp_path):
         importlib.import_module(name).main(["--quick", option, str(tmp_path / "python")])
 
 
+@pytest.mark.parametrize(
+    ("name", "first", "second"),
+    [("speed_symmetrix", "--peer", "--origin"), ("speed_nequip", "--nequip", "--allegro")],
+)
+@pytest.mark.usefixtures("speed")
+def test_nothing_is_measured_when_the_second_peer_is_missing(name, first, second, tmp_path):
+    """The first is no Python of a peer, either, which its worker would say."""
+    missing = str(tmp_path / "python")
+    with pytest.raises(SystemExit, match=f"{missing} does not exist"):
+        importlib.import_module(name).main(["--quick", first, sys.executable, second, missing])
+
+
 WORKER = """\
 import sys
 sys.path.insert(0, {folder!r})
@@ -120,6 +132,8 @@ def test_the_picture_names_each_row(speed, side_by_side, tmp_path):
     side_by_side.draw(tmp_path / "speed.svg", rows, "the peer")
     text = (tmp_path / "speed.svg").read_text(encoding="utf-8")
     assert all(case.name(what) in text for what in speed.WHAT)
+    assert all(f"{label}</text>" in text for label in ("floor", "float32, 1 thread"))
+    assert "float64" not in text
 
 
 def test_a_case_against_symmetrix_has_each_row_once(speed):
